@@ -1,0 +1,132 @@
+"""Everything that touches the kernel or starts a program: the only room with system calls, ctypes and subprocesses.
+
+===============  ====================================================================================================
+``syscalls``     the system calls that Python lacks, by number, through ctypes
+``mount``        performing and undoing mounts; detached mounts; the mount table
+``paths``        resolution inside a root by the kernel (openat2)
+``xattr``        extended attributes by directory handle and name
+``files``        copying, removing and syncing trees; reflinks; facts about filesystems
+``command``      running a program with a deadline
+``locks``        open-file-description locks on byte ranges
+``kernel``       :class:`KernelHost`, which offers all this to drivers
+===============  ====================================================================================================
+
+Drivers get a :class:`Host` and use nothing else; tests hand them a recording one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lamina.model import Mount, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a program that ended with status 0 printed."""
+
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filesystem:
+    """Facts about the filesystem that holds a path (statfs(2), statx(2))."""
+
+    #: Name as in /proc/filesystems where the magic number is known (``ext4``, ``xfs``, ``btrfs``, ``tmpfs``, ``overlay`` …),
+    #: else the magic number in hex.
+    type: str
+    #: Device number as ``st_dev`` shows it.
+    device: int
+    #: Bytes that an unprivileged user may still allocate, and all.
+    free: int
+    size: int
+    #: Inodes that are free; 0 where the filesystem does not count them.
+    free_inodes: int
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MountEntry:
+    """One line of /proc/self/mountinfo (proc(5)), unescaped."""
+
+    id: int
+    target: str
+    type: str
+    source: str
+    #: Path inside the mounted filesystem that is shown at ``target`` (a bind mount shows a part).
+    root: str
+    #: Per-mount and per-superblock options.
+    options: tuple[str, ...]
+    device: int
+
+
+class Host(Protocol):
+    """What a driver may ask of the machine. All methods raise ``OSError`` or a :class:`lamina.errors.HostError`."""
+
+    # mounts
+    def mount(self, mounts: Sequence[Mount], target: Path) -> None:
+        """Perform ``mounts`` in order at ``target``, an existing directory; all or none.
+
+        A filesystem is configured through the new mount API (fsopen(2), fsconfig(2)) where the kernel offers it, so that no
+        option needs escaping and none is cut at a page; else through mount(2).
+        """
+
+    def unmount(self, target: Path, *, detach: bool = False) -> None:
+        """Unmount everything at ``target``; nothing there is fine. ``detach`` lets go at once and finishes when the last user
+        leaves (MNT_DETACH); without it a mount in use raises :class:`lamina.errors.MountBusyError`, naming processes."""
+
+    def open_mounts(self, mounts: Sequence[Mount]) -> int:
+        """Perform ``mounts`` attached to nowhere and return a directory handle of the root (O_RDONLY, to be closed by the caller).
+
+        No other process sees the mount, and it ends with the handle, also when the process is killed. A single bind mount
+        of a directory is simply opened: being read-only is then up to the caller.
+        """
+
+    def mount_table(self) -> list[MountEntry]:
+        """Return the mounts of this process's namespace, in order."""
+
+    # files
+    def filesystem(self, path: Path) -> Filesystem: ...
+    def copy_tree(self, source: Path, target: Path) -> None:
+        """Make ``target`` (must not exist) a true copy of the directory ``source``: owners, modes, times to the nanosecond, xattrs,
+        hard links, holes, device nodes. Data are shared by reflink where the filesystem can, else copied in the kernel,
+        else copied. Never leaves the filesystem of ``source``, never follows a symbolic link."""
+
+    def remove_tree(self, path: Path) -> None:
+        """Remove ``path`` and all below it; absent is fine. Iterative, never follows symbolic links, refuses to cross into another
+        mount (:class:`lamina.errors.MountBusyError`), clears immutable flags."""
+
+    def sync_filesystem(self, path: Path) -> None:
+        """Bring everything on the filesystem that holds ``path`` to stable storage (syncfs(2)); raises on write-back errors."""
+
+    def sync_tree(self, path: Path) -> None:
+        """Bring the files and directories of one tree to stable storage, each by fsync(2)."""
+
+    def tree_usage(self, path: Path) -> Usage:
+        """Space and inodes below ``path``, itself included: hard links once, holes not; what vanishes meanwhile is not counted."""
+
+    def get_xattr(self, path: Path, name: str) -> bytes | None:
+        """Value of an extended attribute, without following a symbolic link; None when absent or unsupported."""
+
+    def set_xattr(self, path: Path, name: str, value: bytes) -> None: ...
+
+    # programs and the kernel
+    def run(self, argv: Sequence[str], *, input: bytes = b"", timeout: float = 60.0) -> Completed:
+        """Run a program found on a fixed path, with ``LC_ALL=C`` and nothing inherited; a status other than 0 raises
+        :class:`lamina.errors.CommandFailedError`, absence :class:`lamina.errors.ToolMissingError`."""
+
+    def which(self, tool: str) -> Path | None: ...
+    def kernel_release(self) -> tuple[int, int]:
+        """Major and minor version of the running kernel."""
+
+    def kernel_filesystems(self) -> frozenset[str]:
+        """Names in /proc/filesystems, after an attempt to load modules was left to whoever asks."""
+
+    def effective_capability(self, name: str) -> bool:
+        """Whether this process holds a capability, such as ``CAP_SYS_ADMIN``, in effect."""
