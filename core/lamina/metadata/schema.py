@@ -28,7 +28,9 @@ CREATE TABLE snapshots (
     state       TEXT NOT NULL CHECK (state IN ('preparing', 'ready', 'removing', 'damaged')),
     parent      INTEGER REFERENCES snapshots (id),
     diff_id     TEXT NOT NULL DEFAULT '',
-    prepared    INTEGER NOT NULL DEFAULT 0,        -- ctime of the store's clock when the tree had been prepared, ns
+    prepared    INTEGER NOT NULL DEFAULT 0,        -- lamina.host.clock.Mark of the moment when the tree had been prepared
+    boot        TEXT NOT NULL DEFAULT '',
+    clock_offset INTEGER NOT NULL DEFAULT 0,
     size        INTEGER,                           -- usage of a committed snapshot, measured once
     inodes      INTEGER,
     created     INTEGER NOT NULL,
