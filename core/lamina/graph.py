@@ -109,9 +109,12 @@ class LayerGraph:
         return snapshot
 
     def show(self, intent: Intent, snapshot: Snapshot) -> None:
-        """Make visible, as active, what :meth:`begin` made; ends ``intent``."""
+        """Make visible, as active, what :meth:`begin` made; ends ``intent``.
+
+        Not durable by itself: an active snapshot survives the death of its maker, and a power cut once something later was committed.
+        """
         mark = self._clock.read()
-        with self._database.writing(durable=self._durable) as tx:
+        with self._database.writing(durable=False) as tx:
             tx.run(
                 "UPDATE snapshots SET state = 'ready', prepared = ?, boot = ?, clock_offset = ? WHERE id = ?",
                 *(mark.time, mark.boot, mark.offset, snapshot.id),
@@ -356,15 +359,20 @@ class LayerGraph:
     # after a crash ----------------------------------------------------------------------------------------------------
 
     def replay(self, abandoned: Abandoned, intent: Intent) -> None:
-        """Bring an operation whose owner died to its end: a removal forwards, everything else back. Idempotent."""
+        """Bring an operation whose owner died to its end: a removal forwards, everything else back. Idempotent; ends ``intent``."""
         with self._database.reading() as tx:
             row = tx.row(f"SELECT {_COLUMNS} FROM {_FROM} WHERE s.id = ?", abandoned.snapshot)
-        state = row and row[3]
-        if row and state in ("preparing", "removing"):
+        if row and row[3] in ("preparing", "removing"):
             self.finish_removal(intent, _snapshot(row, {}))
-        else:  # a commit, which is complete or never happened; or the row has gone
+        else:  # a commit, which is complete or never happened; or all of it is gone already
             with self._database.writing(durable=False) as tx:
                 intent.end(tx)
+
+    def condemn(self, number: int) -> None:
+        """Take a snapshot out of sight that can neither be completed nor removed now; its key is free again."""
+        with self._database.writing(durable=False) as tx:
+            tx.run("UPDATE snapshots SET key = NULL, parent = NULL, state = 'removing' WHERE id = ?", number)
+            tx.run("DELETE FROM intents WHERE snapshot = ?", number)
 
     def _insert(
         self, tx: Writer, key: str, kind: Kind, state: str, parent: str, labels: Mapping[str, str] | None

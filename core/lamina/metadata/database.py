@@ -145,12 +145,11 @@ class Database:
                 self._end(connection, "ROLLBACK")
                 raise
 
-    def damage(self, *, thorough: bool) -> list[str]:
+    def damage(self) -> list[str]:
         """Return what SQLite finds wrong with its file, a line each; empty when it is sound."""
-        check = "integrity_check" if thorough else "quick_check"
         try:
             connection = self._connection()
-            lines = [str(row[0]) for row in connection.execute(f"PRAGMA {check}") if row[0] != "ok"]
+            lines = [str(row[0]) for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
             lines += [f"{row[0]}: row {row[1]} refers to nothing in {row[2]}" for row in connection.execute("PRAGMA foreign_key_check")]
         except apsw.Error as error:
             return [str(error)]

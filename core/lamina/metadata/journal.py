@@ -87,6 +87,12 @@ class Journal:
         finally:
             intent.release()
 
+    def adopt(self, abandoned: Abandoned) -> Intent:
+        """Return a dead owner's intent, to be ended by whoever replays it inside :meth:`abandoned`."""
+        intent = Intent(self)
+        intent.id = abandoned.id
+        return intent
+
     @contextmanager
     def abandoned(self) -> Iterator[list[Abandoned]]:
         """Yield the intents of dead owners, oldest first; nobody else replays them inside the block."""

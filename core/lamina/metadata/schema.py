@@ -68,7 +68,7 @@ CREATE INDEX leases_item ON leases (kind, item);
 
 CREATE TABLE mounts (                              -- a hint; the mount table of the kernel is the truth
     target      TEXT PRIMARY KEY,
-    snapshot    INTEGER NOT NULL REFERENCES snapshots (id),
+    snapshot    INTEGER NOT NULL REFERENCES snapshots (id) ON DELETE CASCADE,
     boot        TEXT NOT NULL,
     created     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
