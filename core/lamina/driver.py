@@ -89,7 +89,9 @@ class Driver(ABC):
     name: ClassVar[str]
     #: One sentence for ``lamina driver list``.
     summary: ClassVar[str]
-    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    #: What a driver of this class can do at best. A constructor may take away what does not hold at its ``root``, such as
+    #: ``SHARED_DATA`` on a filesystem without reflinks; what an instance declares is what the conformance suite holds it to.
+    capabilities: frozenset[Capability] = frozenset()
     #: A frozen dataclass whose fields are the driver's options (``--option``); every field has a default and a docstring-like
     #: ``field(metadata={"help": …})``. Types: str, int, bool, Path.
     Options: ClassVar[type]

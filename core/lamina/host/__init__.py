@@ -93,6 +93,9 @@ class Host(Protocol):
 
     # files
     def filesystem(self, path: Path) -> Filesystem: ...
+    def can_reflink(self, directory: Path) -> bool:
+        """Whether files in ``directory`` can share their data (FICLONE, ioctl_ficlone(2)): tried with two unnamed files."""
+
     def copy_tree(self, source: Path, target: Path) -> None:
         """Make ``target`` (must not exist) a true copy of the directory ``source``: owners, modes, times to the nanosecond, xattrs,
         hard links, holes, device nodes. Data are shared by reflink where the filesystem can, else copied in the kernel,
