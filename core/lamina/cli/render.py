@@ -1,0 +1,207 @@
+"""How results look: tables and trees for people, JSON of the very values for programs.
+
+On a terminal rich draws; in a pipe the same columns are plain text, without colours, boxes or cut words. Text that came from
+images, archives or trees goes through :func:`printable`, so that no name can act on the terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from lamina.config import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.tree import Tree
+
+T = TypeVar("T")
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[T]):
+    """One column of a table."""
+
+    title: str
+    text: Callable[[T], str]
+    #: Numbers stand at the right.
+    right: bool = False
+    #: Long text that may wrap on a narrow terminal; other columns keep their width.
+    wrap: bool = False
+    #: A rich style for a cell, on terminals.
+    style: Callable[[T], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One line of a drawn tree and what hangs below it."""
+
+    text: str
+    #: Said after the text, less loudly.
+    note: str = ""
+    children: tuple[Node, ...] = ()
+    style: str = ""
+
+
+def table(form: Format, rows: Iterable[T], columns: Sequence[Column[T]], *, empty: str) -> None:
+    """Print rows; ``empty`` is what a person is told, on stderr, when there are none."""
+    found = list(rows)
+    if form is Format.JSON:
+        json(found)
+    elif not found:
+        print(empty, file=sys.stderr)
+    elif sys.stdout.isatty():
+        _draw_table(found, columns)
+    else:
+        cells = [[column.title for column in columns], *([printable(column.text(row)) for column in columns] for row in found)]
+        _print_columns(cells, [column.right for column in columns])
+
+
+def record(form: Format, value: object, lines: Sequence[tuple[str, str]]) -> None:
+    """Print one value: ``lines`` of name and text for people, all of it as JSON."""
+    if form is Format.JSON:
+        json(value)
+        return
+    width = max((len(name) for name, _ in lines), default=0)
+    bold, plain = ("\x1b[1m", "\x1b[0m") if coloured(sys.stdout) else ("", "")
+    for name, text in lines:
+        first, *others = text.split("\n")
+        print(f"{bold}{name:{width}}{plain}  {printable(first)}".rstrip())
+        for line in others:
+            print(f"{'':{width}}  {printable(line)}".rstrip())
+
+
+def tree(form: Format, value: object, roots: Sequence[Node], *, empty: str) -> None:
+    """Print trees; as JSON, ``value``."""
+    if form is Format.JSON:
+        json(value)
+    elif not roots:
+        print(empty, file=sys.stderr)
+    elif sys.stdout.isatty():
+        for root in roots:
+            console().print(_draw_tree(root))
+    else:
+        _print_trees(roots, 0)
+
+
+def json(value: object) -> None:
+    """Print what ``value`` holds: dataclasses field by field (but those that they keep out of their own repr), times as ISO 8601,
+    bytes as text, with those that are not UTF-8 as Python spells them (U+DC80 to U+DCFF)."""
+    from json import dumps
+
+    print(dumps(plain(value), indent=2))
+
+
+def plain(value: object) -> object:
+    """Return ``value`` in the types that JSON has."""
+    if isinstance(value, str):
+        return str(value)  # a StrEnum as its text
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, bytes):
+        return value.decode(errors="surrogateescape")
+    if isinstance(value, Mapping):
+        return {str(plain(key)): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, set | frozenset):
+        return sorted(str(plain(each)) for each in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.repr}
+    isoformat = getattr(value, "isoformat", None)
+    return isoformat() if isoformat else str(value)
+
+
+def printable(text: str | bytes) -> str:
+    """Return ``text`` with everything that would move the cursor, hide or reorder text, spelled out."""
+    if isinstance(text, bytes):
+        text = text.decode(errors="surrogateescape")
+    return text if text.isprintable() else "".join(_spelled(each) for each in text)
+
+
+def size(count: int) -> str:
+    """Return bytes in the unit that leaves at most four digits."""
+    if count < 1000:
+        return f"{count} B"
+    scaled = float(count)
+    for unit in _UNITS:
+        scaled /= 1024
+        if scaled < 999.5 or unit == _UNITS[-1]:
+            break
+    return f"{scaled:.0f} {unit}" if scaled >= 99.95 else f"{scaled:.1f} {unit}"
+
+
+def when(moment: datetime) -> str:
+    """Return a moment in local time, to the second."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def short(digest: str) -> str:
+    """Return the part of a digest that people compare; other keys as they are."""
+    algorithm, colon, encoded = digest.partition(":")
+    return encoded[:12] if colon and algorithm == "sha256" and len(encoded) == 64 else digest
+
+
+def coloured(stream: object) -> bool:
+    """Whether escape sequences are welcome: a terminal, and no https://no-color.org."""
+    import os
+
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty and isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return rich's drawing board, which takes text as it is: no markup, no emoji, no guessed highlights."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def _draw_table(rows: Sequence[T], columns: Sequence[Column[T]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        drawn.add_column(column.title, justify="right" if column.right else "left", no_wrap=not column.wrap, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(printable(each.text(row)), style=each.style(row) if each.style else "") for each in columns))
+    console().print(drawn)
+
+
+def _draw_tree(node: Node, parent: Tree | None = None) -> Tree:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    label = Text.assemble((printable(node.text), node.style), (f"  {printable(node.note)}" if node.note else "", "dim"))
+    drawn = parent.add(label) if parent else Tree(label, guide_style="dim")
+    for child in node.children:
+        _draw_tree(child, drawn)
+    return drawn
+
+
+def _print_trees(nodes: Sequence[Node], depth: int) -> None:
+    for node in nodes:
+        print(f"{'  ' * depth}{printable(node.text)}  {printable(node.note)}".rstrip())
+        _print_trees(node.children, depth + 1)
+
+
+def _print_columns(cells: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        aligned = (f"{cell:>{width}}" if end else f"{cell:{width}}" for cell, width, end in zip(line, widths, right, strict=True))
+        print("  ".join(aligned).rstrip())
+
+
+def _spelled(character: str) -> str:
+    if character.isprintable():
+        return character
+    if "\udc80" <= character <= "\udcff":  # a byte that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
