@@ -84,7 +84,7 @@ class LayerGraph:
         """
         with self._journal.intent() as intent:
             snapshot = self.begin(intent, "prepare", key, parent, labels=labels)
-            self.show(intent, snapshot)
+            self.show(snapshot, intent)
         self._operations.prepared(snapshot)
         return snapshot
 
@@ -108,8 +108,8 @@ class LayerGraph:
             raise
         return snapshot
 
-    def show(self, intent: Intent, snapshot: Snapshot) -> None:
-        """Make visible, as active, what :meth:`begin` made; ends ``intent``.
+    def show(self, snapshot: Snapshot, intent: Intent | None = None) -> None:
+        """Make visible, as active, what :meth:`begin` made; ends ``intent``, or leaves the snapshot in the care of its intent.
 
         Not durable by itself: an active snapshot survives the death of its maker, and a power cut once something later was committed.
         """
@@ -119,7 +119,8 @@ class LayerGraph:
                 "UPDATE snapshots SET state = 'ready', prepared = ?, boot = ?, clock_offset = ? WHERE id = ?",
                 *(mark.time, mark.boot, mark.offset, snapshot.id),
             )
-            intent.end(tx)
+            if intent:
+                intent.end(tx)
 
     def discard(self, intent: Intent, snapshot: Snapshot) -> None:
         """Take back what :meth:`begin` made; ends ``intent``."""
@@ -248,6 +249,14 @@ class LayerGraph:
             tx.run("DELETE FROM snapshots WHERE id = ?", snapshot.id)
             intent.end(tx)
 
+    def finish(self, intent: Intent, snapshot: Snapshot) -> None:
+        """End an intent that had an active snapshot in its care: the snapshot goes, unless it became a layer meanwhile."""
+        with self._database.writing(durable=False) as tx:
+            if not tx.row("SELECT 1 FROM snapshots WHERE id = ? AND kind = 'active'", snapshot.id):
+                intent.end(tx)
+        if intent.id:
+            self.finish_removal(intent, snapshot)
+
     # looking ----------------------------------------------------------------------------------------------------------
 
     def stat(self, key: str) -> Snapshot:
@@ -362,7 +371,7 @@ class LayerGraph:
         """Bring an operation whose owner died to its end: a removal forwards, everything else back. Idempotent; ends ``intent``."""
         with self._database.reading() as tx:
             row = tx.row(f"SELECT {_COLUMNS} FROM {_FROM} WHERE s.id = ?", abandoned.snapshot)
-        if row and row[3] in ("preparing", "removing"):
+        if row and (row[3] in ("preparing", "removing") or (abandoned.operation == "fork" and row[2] == Kind.ACTIVE)):
             self.finish_removal(intent, _snapshot(row, {}))
         else:  # a commit, which is complete or never happened; or all of it is gone already
             with self._database.writing(durable=False) as tx:

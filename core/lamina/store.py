@@ -1,0 +1,250 @@
+"""The door: opening a store, and the objects that it consists of."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Self
+
+from lamina import plugins as plugin_loading
+from lamina.config import default_root, parse_options
+from lamina.diff import Limits
+from lamina.driver import Check
+from lamina.errors import DriverUnavailableError, StoreCorruptError, StoreDriverError, StoreNotFoundError
+from lamina.graph import LayerGraph
+from lamina.host.kernel import KernelHost
+from lamina.host.locks import LockFile
+from lamina.host.process import boot_id
+from lamina.image.containers import Containers
+from lamina.image.images import Images
+from lamina.layers import Layers
+from lamina.metadata.database import Database
+from lamina.metadata.journal import Journal
+from lamina.model import Durability
+from lamina.mounting import Mounts
+from lamina.recovery import Recovery
+from lamina.work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+    from lamina.driver import Driver
+    from lamina.host import Host
+    from lamina.image.images import Image
+    from lamina.model import Snapshot
+    from lamina.plugins import Plugins
+    from lamina.recovery import Finding
+
+#: The byte of the lock file that is held while a store is being made.
+_CREATION: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What ``lamina store info`` shows."""
+
+    root: Path
+    driver: str
+    options: Mapping[str, object]
+    durability: Durability
+    filesystem: str
+    #: Bytes that may still be allocated.
+    free: int
+    snapshots: Mapping[str, int]
+    images: int
+    containers: int
+
+
+def open(
+    root: Path | str | None = None,
+    *,
+    driver: str = "auto",
+    options: Mapping[str, str] = MappingProxyType({}),
+    durability: Durability | str | None = None,
+    limits: Limits | None = None,
+    create: bool = True,
+    plugins: Plugins | None = None,
+) -> Store:
+    """Open the store in the directory ``root``, or make one there.
+
+    ``driver`` is that of a new store: ``auto`` takes the best that its probe proves to work there. A store keeps its driver; opening it with
+    another name raises :class:`StoreDriverError`. ``options`` are the driver's, as text. ``durability`` is that of a new store, ``full``
+    unless said otherwise. Without ``root`` it is ``/var/lib/lamina``, or below ``$XDG_DATA_HOME`` for a user who is not root.
+
+    What dead processes left half done is completed or taken back. Raises :class:`StoreNotFoundError` (with ``create=False``),
+    :class:`DriverUnavailableError` naming what is missing, :class:`lamina.errors.DriverNotFoundError`, and the other store errors.
+    """
+    home = Path(root) if root is not None else default_root()
+    home = Path(os.path.abspath(home))
+    found = plugins or plugin_loading.load()
+    host = KernelHost()
+    with ExitStack() as undo:
+        if not (home / "lamina.db").exists() and not create:
+            raise StoreNotFoundError(home)
+        for directory in (home, home / "driver", home / "blobs", home / "staging", home / "mnt"):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        locks = LockFile(home / "lock")
+        database = Database(home / "lamina.db")
+        undo.callback(database.close)
+        record = _record(database, home)
+        if record is None:
+            with locks.lock(_CREATION):
+                record = _record(database, home) or _create(database, host, home, found, driver, options, durability)
+        if driver not in ("auto", record.driver):
+            raise StoreDriverError(home, record.driver, driver)
+        store = Store(home, host, found, database, Journal(database, locks), record, options, limits or Limits())
+        undo.pop_all()
+    store.recovery.replay()
+    return store
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    driver: str
+    options: Mapping[str, str]
+    durability: Durability
+
+
+def _record(database: Database, home: Path) -> _Record | None:
+    """Return what the store says of itself, or None where there is no store yet."""
+    if not (home / "lamina.db").exists():
+        return None
+    database.verify()
+    with database.reading() as tx:
+        row = tx.row("SELECT driver, options, durability FROM store")
+    return _Record(row[0], json.loads(row[1]), Durability(row[2])) if row else None
+
+
+def _create(
+    database: Database,
+    host: Host,
+    home: Path,
+    plugins: Plugins,
+    driver: str,
+    options: Mapping[str, str],
+    durability: Durability | str | None,
+) -> _Record:
+    place = home / "driver"
+    if driver == "auto":
+        driver = plugins.choose(host, place, {name: parse_options(kind, options) for name, kind in plugins.drivers.items()}).driver
+    else:
+        kind = plugins.driver(driver)
+        report = kind.probe(host, place, parse_options(kind, options))
+        if not report.ok:
+            raise DriverUnavailableError(driver, *_reason(report.failures[0]))
+    record = _Record(driver, dict(options), Durability(durability or Durability.FULL))
+    database.create()
+    with database.writing() as tx:
+        values = (record.driver, json.dumps(dict(record.options)), record.durability, boot_id(), time.time_ns())
+        tx.run("INSERT INTO store VALUES (1, ?, ?, ?, ?, ?)", *values)
+    return record
+
+
+def _reason(check: Check) -> tuple[str, str]:
+    return f"{check.name}: {check.evidence}", check.remedy
+
+
+class Store:
+    """Layers, images and containers in one directory, on one driver. A context manager; safe to use from several threads."""
+
+    def __init__(
+        self,
+        root: Path,
+        host: Host,
+        plugins: Plugins,
+        database: Database,
+        journal: Journal,
+        record: _Record,
+        options: Mapping[str, str],
+        limits: Limits,
+    ) -> None:
+        kind = plugins.driver(record.driver)
+        home = root / "driver" / record.driver
+        home.mkdir(mode=0o700, exist_ok=True)
+        self.root = root
+        self.driver: Driver = kind(host, home, parse_options(kind, {**record.options, **options}))
+        self.durability = record.durability
+        durable = record.durability is Durability.FULL
+        #: The layer graph, for those who want containerd's operations themselves.
+        self.graph = LayerGraph(root, database, journal, self.driver, plugins.bind(self.driver, root), durable=durable)
+        self.mounts = Mounts(root, database, self.graph, host)
+        self.layers = Layers(database, journal, self.graph, host, self.driver, limits)
+        self.recovery = Recovery(root, database, journal, self.graph, self.mounts, self.driver, host)
+        self.images = Images(root, database, journal, self.graph, self.layers, host, limits, durable=durable)
+        self.containers = Containers(database, self.graph, self.layers, self.mounts, self.images)
+        self._host = host
+        self._database = database
+        self._journal = journal
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of everything held in this process; mounts and snapshots stay. Closing twice is fine."""
+        self.driver.close()
+        self._database.close()
+
+    @contextmanager
+    def fork(self, base: str = "") -> Iterator[Work]:
+        """Yield a writable, mounted directory that shows an image (name or digest) or a layer (key), or nothing yet. When the block ends it
+        is gone, with all that was written, unless :meth:`Work.commit` was called; also when this process is killed, from the next
+        opening of the store on.
+
+        Raises :class:`lamina.errors.ImageNotFoundError`.
+        """
+        image = self.images.find(base) if base else None
+        parent = image.layer if image else base
+        key = f"fork/{uuid.uuid4().hex}"
+        with self._journal.intent() as intent:
+            snapshot = self.graph.begin(intent, "fork", key, parent)
+            try:
+                self.graph.show(snapshot)
+                path = self.mounts.mount(key)
+                yield Work(key, path, self.layers, lambda tag: self._commit(key, tag, image))
+            finally:
+                self.mounts.drop(snapshot.id)
+                self.graph.finish(intent, snapshot)
+
+    def check(self, *, deep: bool = False) -> list[Finding]:
+        """Compare records, objects on disk, mount table and blobs, and return where they disagree. ``deep`` reads every blob."""
+        return self.recovery.check() + self.images.check(deep=deep)
+
+    def repair(self, *, dry_run: bool = False) -> list[Finding]:
+        """Mend what can be mended and return it; with ``dry_run`` only tell."""
+        return self.recovery.repair(dry_run=dry_run)
+
+    def info(self) -> StoreInfo:
+        """Return what this store is and holds, at a cost that does not grow with it by more than a count."""
+        with self._database.reading() as tx:
+            kinds = dict(tx.rows("SELECT kind, count(*) FROM snapshots WHERE state = 'ready' GROUP BY kind"))
+            images, containers = tx.rows("SELECT count(*) FROM images UNION ALL SELECT count(*) FROM containers")
+        filesystem = self._host.filesystem(self.root)
+        return StoreInfo(
+            root=self.root,
+            driver=self.driver.name,
+            options=asdict(self.driver.options),
+            durability=self.durability,
+            filesystem=filesystem.type,
+            free=filesystem.free,
+            snapshots=kinds,
+            images=images[0],
+            containers=containers[0],
+        )
+
+    def _commit(self, key: str, tag: str, base: Image | None) -> Snapshot:
+        if tag:
+            self.images.check_free(tag)
+        self.mounts.unmount(key)
+        if not tag:
+            return self.layers.commit(key)[0]
+        return self.graph.stat(self.images.commit(key, tag, base=base).layer)
