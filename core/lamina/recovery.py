@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -161,4 +162,4 @@ class Recovery:
             place = Path(entry.target)
             if str(place.parent) == home and not (place.name.isdecimal() and int(place.name) in known):
                 finding = Finding(Severity.LEFTOVER, f"mount {place}", "no record explains it", "run `lamina store repair`", mendable=True)
-                yield _Diagnosis(finding, lambda place=place: self._host.unmount(place, detach=True))
+                yield _Diagnosis(finding, partial(self._host.unmount, place, detach=True))

@@ -29,6 +29,7 @@ from lamina.metadata.journal import Journal
 from lamina.model import Durability
 from lamina.mounting import Mounts
 from lamina.recovery import Recovery
+from lamina.usage import account
 from lamina.work import Work
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from lamina.model import Snapshot
     from lamina.plugins import Plugins
     from lamina.recovery import Finding
+    from lamina.usage import StoreUsage
 
 #: The byte of the lock file that is held while a store is being made.
 _CREATION: Final = 0
@@ -222,6 +224,10 @@ class Store:
     def repair(self, *, dry_run: bool = False) -> list[Finding]:
         """Mend what can be mended and return it; with ``dry_run`` only tell."""
         return self.recovery.repair(dry_run=dry_run)
+
+    def usage(self) -> StoreUsage:
+        """Return where the space goes."""
+        return account(self._database, self.graph)
 
     def info(self) -> StoreInfo:
         """Return what this store is and holds, at a cost that does not grow with it by more than a count."""
