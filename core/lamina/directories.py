@@ -74,12 +74,14 @@ class Directories:
         self._host.remove_tree(trash)
 
     def objects(self) -> Iterator[StoredObject]:
-        """Yield everything below ``root``. What a cut-short attempt left counts as its snapshot's: :meth:`remove` removes it."""
-        for parent in (self._root, self._trash):
-            with os.scandir(parent) as entries:
-                for entry in entries:
-                    if parent is self._trash or entry.name != _TRASH:
-                        yield StoredObject(_id(entry.name.removeprefix(_NEW)), entry.path)
+        """Yield everything below ``root``, cut-short attempts included."""
+        with os.scandir(self._root) as entries:
+            for entry in entries:
+                if entry.name != _TRASH:
+                    yield StoredObject(_id(entry.name.removeprefix(_NEW)), entry.path, whole=not entry.name.startswith(_NEW))
+        with os.scandir(self._trash) as entries:
+            for entry in entries:
+                yield StoredObject(_id(entry.name), entry.path, whole=False)
 
 
 def _id(name: str) -> int | None:

@@ -24,8 +24,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
+from lamina.errors import HostError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from lamina.host import Host
@@ -48,6 +50,20 @@ class Check:
     remedy: str = ""
     #: Whether the driver cannot run without it. A failed check that is not required costs an ability, not the driver.
     required: bool = True
+
+    @classmethod
+    def attempt(cls, name: str, trial: str, act: Callable[[], object], remedy: str, *, required: bool = True) -> Check:
+        """Return how it went to ``act``, which fails by raising ``OSError`` or :class:`lamina.errors.HostError`.
+
+        ``trial`` says what is tried, ``remedy`` what would make it work.
+        """
+        try:
+            act()
+        except OSError as error:
+            return cls(name, ok=False, evidence=f"{trial}: {error.strerror}", remedy=remedy, required=required)
+        except HostError as error:
+            return cls(name, ok=False, evidence=f"{trial}: {error}", remedy=remedy, required=required)
+        return cls(name, ok=True, evidence=f"{trial}: done", required=required)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,8 @@ class StoredObject:
     id: int | None
     #: Where it is: a path, a dataset, a device.
     location: str
+    #: False for what an operation that was cut short left: not the snapshot's data, and gone with :meth:`Driver.remove`.
+    whole: bool = True
 
 
 class Driver(ABC):
