@@ -1,1 +1,6 @@
-"""What builds on lamina through its public hooks alone: nothing in here is needed by, or known to, the core and the drivers."""
+"""What builds on lamina through its public hooks and API alone.
+
+=========  ==========================================================================================================
+``trace``  `lamina trace COMMAND…`: which layer operations a command performs, and how long each takes
+=========  ==========================================================================================================
+"""

@@ -93,8 +93,8 @@ class Database:
             connection = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
             found = connection.pragma("user_version")
             if found == 0 and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
-                connection.execute(f"PRAGMA journal_mode = WAL; PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT")
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(f"BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT")
         self.verify()
 
     def verify(self) -> None:
