@@ -5,13 +5,14 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, Self
 
-from lamina.diff.limits import Limits
+from lamina.diff.limits import DEFAULT_LIMITS
 from lamina.diff.streams import Readable, Writable
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from lamina.diff.digests import Digester
+    from lamina.diff.limits import Limits
 
 
 class Compression(StrEnum):
@@ -44,7 +45,7 @@ def detect(head: bytes) -> Compression:
 
 
 def decompressed(
-    source: Readable, limits: Limits = Limits(), *, digester: Digester | None = None, label: str = "archive"
+    source: Readable, limits: Limits = DEFAULT_LIMITS, *, digester: Digester | None = None, label: str = "archive"
 ) -> ClosingReadable:
     """Return the uncompressed bytes of ``source``; ``digester`` is fed with them, and is final once ``read`` gave ``b""``."""
     raise NotImplementedError

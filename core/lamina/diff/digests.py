@@ -22,6 +22,7 @@ class Digester:
         self.size = 0
 
     def update(self, data: bytes | memoryview) -> None:
+        """Count ``data`` in."""
         self._hash.update(data)
         self.size += len(data)
 
@@ -48,6 +49,7 @@ class DigestingReader:
         self._label = label
 
     def read(self, n: int, /) -> bytes:
+        """Return the next bytes of the source, once they are counted; verify at its end."""
         data = self._source.read(n)
         if data:
             self._digester.update(data)
@@ -82,6 +84,7 @@ class DigestingWriter:
         self._digester = Digester()
 
     def write(self, data: bytes | memoryview, /) -> None:
+        """Count ``data`` in and pass it on."""
         self._digester.update(data)
         self._sink.write(data)
 

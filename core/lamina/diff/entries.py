@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -48,7 +48,7 @@ class Entry:
     major: int = 0
     minor: int = 0
     #: Extended attributes by full name (``b"user.note"``).
-    xattrs: Mapping[bytes, bytes] = NO_XATTRS
+    xattrs: Mapping[bytes, bytes] = field(default_factory=lambda: NO_XATTRS)
 
 
 def printable(name: bytes) -> str:

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina.diff.entries import EntryKind, printable
+from lamina.errors import LimitExceededError
+
+if TYPE_CHECKING:
+    from lamina.diff.entries import Entry
 
 _MIB = 1 << 20
 _GIB = 1 << 30
@@ -18,11 +25,11 @@ class Limits:
 
     #: Entries of one layer.
     entries: int = 5_000_000
-    #: Components of a path.
+    #: Components of a path, ``.`` and empty ones not counted.
     depth: int = 1024
     #: Bytes of one component of a path; Linux filesystems take 255.
     name_bytes: int = 255
-    #: Bytes of a path inside a layer, or of a hard link's target. More than PATH_MAX, since unpacking goes component by component.
+    #: Bytes of a path, or of a hard link's target. More than PATH_MAX, since a layer is unpacked component by component.
     path_bytes: int = 64 << 10
     #: Bytes of a symbolic link's target; Linux takes 4095.
     symlink_bytes: int = 4095
@@ -34,7 +41,7 @@ class Limits:
     header_bytes: int = _MIB
     #: Data segments of one sparse file.
     sparse_segments: int = 65_536
-    #: Bytes of one uncompressed layer, and apart from that of its files together, holes included.
+    #: Bytes of one uncompressed layer; apart from that, of its files together, holes included.
     unpacked_bytes: int = 256 * _GIB
     #: Uncompressed bytes for each compressed one, asked of streams that unpack to more than ``ratio_free_bytes``.
     ratio: int = 500
@@ -46,3 +53,25 @@ class Limits:
     #: Bytes of one manifest, index or config, and how deep its JSON may nest.
     manifest_bytes: int = 4 * _MIB
     json_depth: int = 64
+
+    def check(self, entry: Entry, label: str) -> None:
+        """Raise :class:`lamina.errors.LimitExceededError` if the names or the extended attributes of ``entry`` are too much."""
+        where = f"{label}, entry {printable(entry.name[:200])}"
+        components = [part for part in entry.name.split(b"/") if part not in (b"", b".")]
+        link_limit = "symlink_bytes" if entry.kind is EntryKind.SYMLINK else "path_bytes"
+        for limit, found in (
+            ("path_bytes", len(entry.name)),
+            ("depth", len(components)),
+            ("name_bytes", max(map(len, components), default=0)),
+            (link_limit, len(entry.link)),
+            ("xattrs", len(entry.xattrs)),
+            ("xattr_name_bytes", max(map(len, entry.xattrs), default=0)),
+            ("xattr_bytes", max(map(len, entry.xattrs.values()), default=0)),
+        ):
+            allowed: int = getattr(self, limit)
+            if found > allowed:
+                raise LimitExceededError(where, limit, allowed, found)
+
+
+#: The limits wherever none are given.
+DEFAULT_LIMITS = Limits()

@@ -21,3 +21,65 @@ class Writable(Protocol):
 
     def write(self, data: bytes | memoryview, /) -> object:
         """Take all of ``data``; the caller may reuse its memory afterwards. The result means nothing."""
+
+
+class Window:
+    """A :class:`Readable` seen through one chunk of read-ahead, in pieces of the sizes that a parser asks for."""
+
+    __slots__ = ("_at", "_chunk", "_passed", "_source")
+
+    def __init__(self, source: Readable) -> None:
+        self._source = source
+        self._chunk = b""
+        self._at = 0
+        self._passed = 0
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the source were taken."""
+        return self._passed + self._at
+
+    def take(self, n: int) -> bytes:
+        """Return the next ``n`` bytes, fewer only at the end of the source."""
+        end = self._at + n
+        if end <= len(self._chunk):
+            piece = self._chunk[self._at : end]
+            self._at = end
+            return piece
+        pieces = []
+        while n and (piece := bytes(self.some(n))):
+            pieces.append(piece)
+            n -= len(piece)
+        return b"".join(pieces)
+
+    def some(self, n: int) -> memoryview:
+        """Return 1 to ``n`` bytes without copying them; none only at the end of the source."""
+        if self._at == len(self._chunk):
+            self._refill()
+        piece = memoryview(self._chunk)[self._at : self._at + n]
+        self._at += len(piece)
+        return piece
+
+    def skip(self, n: int) -> bool:
+        """Pass over ``n`` bytes; False when the source ended before."""
+        while n > (held := len(self._chunk) - self._at):
+            n -= held
+            if not self._refill():
+                return False
+        self._at += n
+        return True
+
+    def peek(self, n: int) -> bytes:
+        """Return the next ``n`` bytes, fewer only at the end of the source, and leave them to be taken."""
+        head = self.take(n)
+        self._passed = self.position - len(head)
+        self._chunk = head + self._chunk[self._at :]
+        self._at = 0
+        return head
+
+    def _refill(self) -> bool:
+        """Replace the chunk, all of which was passed, by the next one; False at the end of the source."""
+        self._passed += len(self._chunk)
+        self._at = 0
+        self._chunk = self._source.read(CHUNK)
+        return bool(self._chunk)
