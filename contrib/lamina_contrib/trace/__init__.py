@@ -11,12 +11,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-import click
-
 from lamina.hooks import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    import click
 
     from lamina.model import Mount, Snapshot
 
@@ -110,25 +110,6 @@ def lamina_layer_removed(snapshot: Snapshot) -> None:
 
 @hookimpl
 def lamina_register_commands(cli: click.Group) -> None:
+    from lamina_contrib.trace.command import trace
+
     cli.add_command(trace)
-
-
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": ["-h", "--help"]})
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.pass_context
-def trace(context: click.Context, command: tuple[str, ...]) -> None:
-    r"""Run a lamina command and show the layer operations it performed.
-
-    \b
-    Example:
-      lamina trace image load oci:debian -t debian
-    """
-    cli = context.find_root().command
-    with recording() as steps:
-        try:
-            with cli.make_context("lamina", list(command), obj=context.obj) as inner:
-                cli.invoke(inner)
-        finally:
-            for step in steps:
-                took = "done" if step.seconds is None else f"{step.seconds * 1e3:9.2f} ms{'  failed' * step.failed}"
-                click.echo(f"{step.operation:<10}{step.snapshot:<34}{took}", err=True)
