@@ -72,7 +72,7 @@ is_ready() {
     return 1
 }
 
-pip() { .venv/bin/python -m pip --quiet --disable-pip-version-check --no-input "$@" </dev/null; }
+pip() { .venv/bin/python -m pip --quiet --quiet --disable-pip-version-check --no-input "$@" </dev/null; }
 
 make_environment() {
     if [ "$(.venv/bin/python -c 'import pip, sys; print(sys.prefix)' 2>/dev/null)" != "$here/.venv" ]; then
