@@ -212,3 +212,21 @@ class DirectApply(ABC):
     def apply_target(self, id: int, chain: Chain) -> ApplyTarget:
         """Return the directory that holds what ``id`` adds, and how it encodes deletions. Only asked for a snapshot that was
         just prepared and has never been mounted."""
+
+
+#: The source of a mount that :class:`UnionMount` describes, by which it is told from others in the mount table.
+UNION_SOURCE = "lamina-union"
+
+
+class UnionMount(ABC):
+    """``Capability.UNION``: shows directories of anywhere, not layers of a store, as one."""
+
+    @classmethod
+    @abstractmethod
+    def union(cls, directories: Sequence[Path], options: object, *, upper: Path | None = None, work: Path | None = None) -> Mount:
+        """Return the mount that shows ``directories``, the first above the others, with :data:`UNION_SOURCE` as its source.
+
+        Read-only, unless ``upper`` is given: that lies above all others and takes every change. ``work`` is then an empty directory
+        on its filesystem. The paths are absolute and none is inside another. Raises
+        :class:`lamina.errors.UnsupportedError` for more directories than can be united.
+        """

@@ -101,6 +101,8 @@ class Capability(StrEnum):
     SHARED_HARD_LINKS = "shared-hard-links"
     #: A child shares the unchanged data of its parent on disk.
     SHARED_DATA = "shared-data"
+    #: Shows any directories as one: :class:`lamina.driver.UnionMount`.
+    UNION = "union"
 
 
 class Durability(StrEnum):
