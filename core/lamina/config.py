@@ -178,7 +178,7 @@ def _from_file(named: object, environ: Mapping[str, str]) -> dict[str, Setting]:
 
 
 def _parsed(place: Path, content: bytes) -> dict[str, Setting]:
-    import tomllib  # noqa: PLC0415  most runs have no file to parse
+    import tomllib  # most runs have no file to read
 
     try:
         document = tomllib.loads(content.decode())
@@ -241,7 +241,7 @@ def _value(text: str, kind: str, label: str) -> str | int | bool | Path:
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
-    import difflib  # noqa: PLC0415  nor a mistake to explain
+    import difflib  # nor a mistake to explain
 
     names = sorted(known)
     near = difflib.get_close_matches(name, names, 1)

@@ -11,11 +11,12 @@ import click
 from lamina import config
 from lamina.cli import render
 from lamina.cli.group import Group
-from lamina.cli.render import Column, Node
+from lamina.cli.render import Column, Line
 from lamina.cli.session import Session, pass_session
 from lamina.errors import DriverUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from lamina.driver import Check, Driver, ProbeReport
@@ -115,7 +116,7 @@ def probe(session: Session, name: str | None) -> None:
     drivers = [plugins.driver(name)] if name else list(plugins.drivers.values())
     reports = [_report(session, driver) for driver in drivers]
     probed = tuple(Probed(report.driver, report.ok, report.checks) for report in reports)
-    render.tree(session.format, probed, [_drawn(each) for each in probed], empty="no driver is installed")
+    render.tree(session.format, probed, _drawn(probed), empty="no driver is installed")
     if name and reports[0].failures:
         first = reports[0].failures[0]
         raise DriverUnavailableError(name, f"{first.name}: {first.evidence}", first.remedy)
@@ -186,14 +187,17 @@ def _place(session: Session) -> Path:
     return next(place for place in (root, *root.parents) if place.is_dir())
 
 
-def _drawn(probed: Probed) -> Node:
-    verdict, style = ("runs here", "bold green") if probed.runs else ("cannot run here", "bold red")
-    return Node(probed.driver, verdict, tuple(_drawn_check(check) for check in probed.checks), style)
-
-
-def _drawn_check(check: Check) -> Node:
-    if check.ok:
-        return Node(f"ok       {check.name}", check.evidence, style="green")
-    word, style = ("fails   ", "red") if check.required else ("without ", "yellow")
-    cure = (Node(f"cure: {check.remedy}"),) if check.remedy else ()
-    return Node(f"{word} {check.name}", check.evidence, cure, style)
+def _drawn(probed: Iterable[Probed]) -> list[Line]:
+    lines = []
+    for each in probed:
+        lines.append(
+            Line(each.driver, "runs here", style="bold green")
+            if each.runs
+            else Line(each.driver, "cannot run here", style="bold red")
+        )
+        for check in each.checks:
+            word, style = ("ok", "green") if check.ok else ("fails", "red") if check.required else ("without", "yellow")
+            lines.append(Line(f"{word:7}  {check.name}", check.evidence, 1, style))
+            if check.remedy:
+                lines.append(Line(f"cure: {check.remedy}", depth=2))
+    return lines

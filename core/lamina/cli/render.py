@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from lamina.config import Format
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rich.console import Console
-    from rich.tree import Tree
+
+    from lamina.model import Change
 
 T = TypeVar("T")
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
@@ -39,14 +40,16 @@ class Column(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """One line of a drawn tree and what hangs below it."""
+class Line:
+    """One line of a drawn tree. Trees are flat here: layers may stand on each other deeper than Python likes to recurse."""
 
     text: str
     #: Said after the text, less loudly.
     note: str = ""
-    children: tuple[Node, ...] = ()
+    depth: int = 0
     style: str = ""
+    #: Continues the node of the line before, as a stack does, instead of beginning one.
+    joined: bool = False
 
 
 def table(form: Format, rows: Iterable[T], columns: Sequence[Column[T]], *, empty: str) -> None:
@@ -77,17 +80,36 @@ def record(form: Format, value: object, lines: Sequence[tuple[str, str]]) -> Non
             print(f"{'':{width}}  {printable(line)}".rstrip())
 
 
-def tree(form: Format, value: object, roots: Sequence[Node], *, empty: str) -> None:
+def one(form: Format, value: object, text: str) -> None:
+    """Print the one thing that a script wants, alone; as JSON, ``value``."""
+    if form is Format.JSON:
+        json(value)
+    else:
+        print(text)
+
+
+def tree(form: Format, value: object, lines: Sequence[Line], *, empty: str) -> None:
     """Print trees; as JSON, ``value``."""
     if form is Format.JSON:
         json(value)
-    elif not roots:
+    elif not lines:
         print(empty, file=sys.stderr)
     elif sys.stdout.isatty():
-        for root in roots:
-            console().print(_draw_tree(root))
+        _draw_trees(lines)
     else:
-        _print_trees(roots, 0)
+        for line in lines:
+            mark = " " if line.joined else "-"
+            print(f"{'  ' * line.depth}{mark} {printable(line.text)}  {printable(line.note)}".rstrip())
+
+
+def changes(form: Format, found: Iterable[Change]) -> None:
+    """Print changes as they come: a letter for the kind, and the path from the root of the tree."""
+    if form is Format.JSON:
+        json(list(found))
+        return
+    for change in found:
+        path = b"" if change.path == b"." else change.path
+        print(f"{change.kind[0].upper()} /{printable(path)}")
 
 
 def json(value: object) -> None:
@@ -175,21 +197,23 @@ def _draw_table(rows: Sequence[T], columns: Sequence[Column[T]]) -> None:
     console().print(drawn)
 
 
-def _draw_tree(node: Node, parent: Tree | None = None) -> Tree:
+def _draw_trees(lines: Iterable[Line]) -> None:
     from rich.text import Text
     from rich.tree import Tree
 
-    label = Text.assemble((printable(node.text), node.style), (f"  {printable(node.note)}" if node.note else "", "dim"))
-    drawn = parent.add(label) if parent else Tree(label, guide_style="dim")
-    for child in node.children:
-        _draw_tree(child, drawn)
-    return drawn
-
-
-def _print_trees(nodes: Sequence[Node], depth: int) -> None:
-    for node in nodes:
-        print(f"{'  ' * depth}{printable(node.text)}  {printable(node.note)}".rstrip())
-        _print_trees(node.children, depth + 1)
+    roots: list[Tree] = []
+    path: list[Tree] = []  # from the root to the line before
+    for line in lines:
+        label = Text.assemble((printable(line.text), line.style), (f"  {printable(line.note)}" if line.note else "", "dim"))
+        if line.joined:
+            path[-1].label = Text.assemble(cast("Text", path[-1].label), "\n", label)
+            continue
+        del path[line.depth :]
+        path.append(path[-1].add(label) if path else Tree(label, guide_style="dim"))
+        if len(path) == 1:
+            roots += path
+    for root in roots:
+        console().print(root)
 
 
 def _print_columns(cells: Sequence[Sequence[str]], right: Sequence[bool]) -> None:

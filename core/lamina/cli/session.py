@@ -13,10 +13,9 @@ from lamina import config
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lamina.host.kernel import KernelHost
-
     from lamina.config import Config, Format
     from lamina.diff.limits import Limits
+    from lamina.host.kernel import KernelHost
     from lamina.plugins import Plugins
     from lamina.store import Store
 

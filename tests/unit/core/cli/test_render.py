@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from types import MappingProxyType
 import pytest
 
 from lamina.cli import render
-from lamina.cli.render import Column, Node
+from lamina.cli.render import Column, Line
 from lamina.config import Format
 from lamina.model import Change, ChangeKind, Kind, Mount, Snapshot
 
@@ -106,10 +107,41 @@ def test_names_with_control_characters_keep_a_table_in_shape(capsys: pytest.Capt
     assert capsys.readouterr().out.splitlines() == ["NAME  GRAMS", "a\\nb      1"]
 
 
-def test_a_tree_in_a_pipe_is_indented_text(capsys: pytest.CaptureFixture[str]) -> None:
-    render.tree(Format.TABLE, None, [Node("base", "12 MiB", (Node("child"),)), Node("other")], empty="")
+STACK = (Line("base", "12 MiB"), Line("tools", joined=True), Line("web", depth=1), Line("db", depth=1), Line("other"))
 
-    assert capsys.readouterr().out == "base  12 MiB\n  child\nother\n"
+
+def test_a_tree_in_a_pipe_is_indented_text(capsys: pytest.CaptureFixture[str]) -> None:
+    render.tree(Format.TABLE, None, STACK, empty="")
+
+    assert capsys.readouterr().out == "- base  12 MiB\n  tools\n  - web\n  - db\n- other\n"
+
+
+def test_a_tree_on_a_terminal_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    render.tree(Format.TABLE, None, STACK, empty="")
+
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+    assert [line.rstrip() for line in lines] == ["base  12 MiB", "tools", "├── web", "└── db", "other"]
+
+
+def test_a_stack_of_a_thousand_lines_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+
+    render.tree(Format.TABLE, None, [Line(str(number), joined=number > 0) for number in range(1000)], empty="")
+
+    assert "999" in terminal.getvalue()
+
+
+def test_changes_are_a_letter_and_a_path_from_the_root(capsys: pytest.CaptureFixture[str]) -> None:
+    render.changes(
+        Format.TABLE, [Change(b".", ChangeKind.MODIFIED), Change(b"a\n", ChangeKind.ADDED), Change(b"b", ChangeKind.DELETED)]
+    )
+
+    assert capsys.readouterr().out == "M /\nA /a\\n\nD /b\n"
 
 
 def test_a_record_aligns_its_values_and_their_further_lines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,100 @@
+"""The layers as a tree: what stands on what, how much each adds, and how many share it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina.cli import render
+from lamina.cli.render import Line
+from lamina.model import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A snapshot and its place in the tree."""
+
+    key: str
+    kind: Kind
+    #: Key of the layer that it stands on; empty for the ground.
+    parent: str
+    #: Bytes on disk of itself, parents apart.
+    size: int
+    #: Names of the images whose top it is, or their digests where they have none.
+    images: tuple[str, ...]
+    #: The container whose writable layer it is.
+    container: str
+    #: How many images and containers stand on it, its own included.
+    users: int
+
+
+def survey(store: Store) -> tuple[Standing, ...]:
+    """Return every snapshot of a store, parents before children."""
+    images: dict[str, list[str]] = defaultdict(list)
+    for image in store.images.list():
+        images[image.layer] += image.names or (render.short(image.digest),)
+    containers = {container.snapshot: container.name for container in store.containers.list()}
+    snapshots = list(store.graph.walk())
+    users = {each.key: len(images[each.key]) + (each.key in containers) for each in snapshots}
+    for each in reversed(snapshots):
+        if each.parent:
+            users[each.parent] += users[each.key]
+    return tuple(
+        Standing(
+            key=each.key,
+            kind=each.kind,
+            parent=each.parent,
+            size=store.graph.usage(each.key).size,
+            images=tuple(images[each.key]),
+            container=containers.get(each.key, ""),
+            users=users[each.key],
+        )
+        for each in snapshots
+    )
+
+
+def drawn(found: Sequence[Standing]) -> list[Line]:
+    """Return the tree to draw. A layer that alone stands on another continues its line: a stack does not wander to the right."""
+    children: dict[str, list[Standing]] = defaultdict(list)
+    for each in found:
+        children[each.parent].append(each)
+    lines: list[Line] = []
+    pending = [(each, 0, False) for each in reversed(children[""])]
+    while pending:
+        standing, depth, joined = pending.pop()
+        lines.append(_line(standing, depth, joined=joined))
+        above = children[standing.key]
+        if len(above) == 1:
+            pending.append((above[0], depth, True))
+        else:
+            pending += [(each, depth + 1, False) for each in reversed(above)]
+    return lines
+
+
+def summary(found: Sequence[Standing]) -> str:
+    """Tell what all of it takes, and what it would take if nothing were shared."""
+    stored = sum(each.size for each in found)
+    apart = sum(each.size * max(each.users, 1) for each in found)
+    if apart == stored:
+        return f"{render.size(stored)} on disk"
+    return f"{render.size(stored)} on disk; a copy of its own for each image and container would take {render.size(apart)}"
+
+
+def _line(standing: Standing, depth: int, *, joined: bool) -> Line:
+    note = [f"+{render.size(standing.size)}"]
+    if standing.users > 1:
+        note.append(f"shared by {standing.users}")
+    if standing.images:
+        note.append(f"image {', '.join(standing.images)}")
+    if standing.container:
+        text, style = f"container {standing.container}", "yellow"
+    else:
+        text = render.short(standing.key) if standing.kind is Kind.COMMITTED else f"{standing.kind} {standing.key}"
+        style = "bold cyan" if standing.images else "cyan"
+    return Line(text, "  ".join(note), depth, style, joined)
