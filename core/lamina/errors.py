@@ -29,7 +29,8 @@
     │   ├── ImageNotFoundError
     │   ├── ImageInUseError
     │   ├── InvalidReferenceError
-    │   └── ManifestError
+    │   ├── ManifestError
+    │   └── ImageExistsError
     ├── ContainerError                                                              .name
     │   ├── ContainerNotFoundError
     │   ├── ContainerExistsError
@@ -348,6 +349,15 @@ class ManifestError(ImageError):
 
     def __init__(self, name: str, detail: str) -> None:
         super().__init__(name, f"{name}: {detail}")
+
+
+class ImageExistsError(ImageError):
+    """The name means another image already."""
+
+    exit_code = 55
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"image {name!r} exists already: choose another name, or remove it first")
 
 
 class ContainerError(LaminaError):
