@@ -48,11 +48,10 @@ def run(argv: Sequence[str], *, input: bytes = b"", timeout: float = 60.0) -> Co
     ) as process:
         try:
             stdout, stderr = process.communicate(input, timeout)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as expired:
             os.killpg(process.pid, signal.SIGKILL)
-            _, stderr = process.communicate()
-            said = os.fsdecode(stderr)
-            raise CommandFailedError(argv, -signal.SIGKILL, f"{said}\nstopped after {timeout:g} s") from None
+            said = os.fsdecode(expired.stderr or b"")
+            raise CommandFailedError(argv, -signal.SIGKILL, f"{said}\nstopped after {timeout:g} s") from expired
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise

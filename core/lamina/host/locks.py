@@ -12,7 +12,7 @@ import fcntl
 import os
 import struct
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 from weakref import WeakSet
 
 if TYPE_CHECKING:
@@ -40,14 +40,8 @@ class LockFile:
         try:
             if timeout is None:
                 fcntl.fcntl(held.fd, fcntl.F_OFD_SETLKW, _request(offset, shared=shared))
-                return held
-            deadline = time.monotonic() + timeout
-            pause = _FIRST_PAUSE
-            while not _taken(held.fd, offset, shared=shared):
-                if time.monotonic() + pause > deadline:
-                    raise TimeoutError(f"byte {offset} of {self.path} was locked for all of {timeout:g} s")
-                time.sleep(pause)
-                pause = min(pause * 2, _LAST_PAUSE)
+            elif not _waited(held.fd, offset, shared=shared, timeout=timeout):
+                raise TimeoutError(f"byte {offset} of {self.path} was locked for all of {timeout:g} s")
         except BaseException:
             held.release()
             raise
@@ -82,7 +76,7 @@ class HeldLock:
         if fd >= 0:
             os.close(fd)
 
-    def __enter__(self) -> HeldLock:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -104,6 +98,18 @@ os.register_at_fork(after_in_child=_close_copies)
 def _request(offset: int, *, shared: bool) -> bytes:
     # struct flock: type, whence, start, length and, which must be 0 here, the process.
     return struct.pack("@hhqqi4x", fcntl.F_RDLCK if shared else fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+
+
+def _waited(fd: int, offset: int, *, shared: bool, timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    pause = _FIRST_PAUSE
+    while not _taken(fd, offset, shared=shared):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        time.sleep(min(pause, left))
+        pause = min(pause * 2, _LAST_PAUSE)
+    return True
 
 
 def _taken(fd: int, offset: int, *, shared: bool) -> bool:

@@ -132,14 +132,14 @@ def _explained(what: str, where: object) -> Iterator[None]:
 
 
 def _reason(error: OSError) -> str:
+    if error.errno == errno.ENODEV:
+        return "the kernel has no filesystem of this type"
     reason = str(error.strerror)
-    if error.filename is not None:
-        reason = f"{os.fsdecode(error.filename)}: {reason}"
     if error.errno == errno.EPERM:
-        reason += " (CAP_SYS_ADMIN is needed)"
-    elif error.errno == errno.EINVAL:
+        reason = "root, or CAP_SYS_ADMIN, is needed"
+    elif reason == os.strerror(errno.EINVAL):
         reason += " (the kernel's log may tell more: dmesg)"
-    return reason
+    return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
 
 
 def _holders(place: str) -> list[str]:

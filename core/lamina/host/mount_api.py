@@ -65,7 +65,7 @@ def _make_filesystem(type: str, source: str, options: MountOptions) -> int:
             setting = ""
             syscalls.fsconfig_create(fs)
         except OSError as error:
-            raise OSError(error.errno, _last_words(fs) or error.strerror, setting or None) from error
+            raise OSError(error.errno, _last_words(fs, type) or error.strerror, setting or None) from error
         return syscalls.fsmount(fs, options.attributes)
 
 
@@ -78,7 +78,7 @@ def _short(value: bytes, handles: ExitStack) -> bytes:
     return b"/proc/self/fd/%d" % fd
 
 
-def _last_words(fs: int) -> str:
+def _last_words(fs: int, type: str) -> str:
     """What the kernel has to say about the failure: lines such as ``e overlay: Unknown parameter 'x'``."""
     said = []
     while True:
@@ -90,5 +90,5 @@ def _last_words(fs: int) -> str:
             raise
         severity, _, text = line.decode(errors="replace").strip().partition(" ")
         if severity in ("e", "w"):
-            said.append(text)
+            said.append(text.removeprefix(f"{type}: "))
     return "; ".join(said)

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def list_xattrs(dir_fd: int, name: bytes) -> list[bytes]:
@@ -20,12 +24,7 @@ def list_xattrs(dir_fd: int, name: bytes) -> list[bytes]:
 
 def get_xattr(dir_fd: int, name: bytes, attribute: bytes) -> bytes | None:
     """Return the value of one attribute; None when it is absent or the filesystem has none."""
-    try:
-        return os.getxattr(_path(dir_fd, name), attribute, follow_symlinks=False)
-    except OSError as error:
-        if error.errno in (errno.ENODATA, errno.ENOTSUP):
-            return None
-        raise
+    return _get(_path(dir_fd, name), attribute)
 
 
 def set_xattr(dir_fd: int, name: bytes, attribute: bytes, value: bytes) -> None:
@@ -48,8 +47,27 @@ def read_xattrs_at(dir_fd: int, name: bytes) -> dict[bytes, bytes]:
     return _read(_path(dir_fd, name), follow=False)
 
 
+def get_path_xattr(path: Path, name: str) -> bytes | None:
+    """Return the value of one attribute of a trusted path; None when it is absent or the filesystem has none."""
+    return _get(path, name)
+
+
+def set_path_xattr(path: Path, name: str, value: bytes) -> None:
+    """Create or replace one attribute of a trusted path."""
+    os.setxattr(path, name, value, follow_symlinks=False)
+
+
 def _path(dir_fd: int, name: bytes) -> bytes:
     return b"/proc/self/fd/%d/%b" % (dir_fd, name)
+
+
+def _get(path: bytes | Path, attribute: bytes | str) -> bytes | None:
+    try:
+        return os.getxattr(path, attribute, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            return None
+        raise
 
 
 def _list(target: int | bytes, *, follow: bool) -> list[bytes]:
