@@ -1,0 +1,61 @@
+"""kill -9 in the middle of a load."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.testing.trees import assert_same_tree
+from tests.e2e.command import Command
+from tests.e2e.containers import container
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.e2e.material import Material
+
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(900)]
+
+MOMENTS = 6
+
+
+def test_a_load_that_is_killed_leaves_nothing_half_made_and_succeeds_when_repeated(
+    driver: str, debian: Material, unpacked: Path, tmp_path: Path
+) -> None:
+    load = ("image", "load", f"oci-archive:{debian.oci_archive}", "-t", "debian")
+    begun = time.monotonic()
+    Command(tmp_path / "unharmed", driver)(*load)
+    duration = time.monotonic() - begun
+    seed = random.randrange(2**32)
+    print(f"seed {seed}, a load takes {duration:.2f} s")
+    moments = sorted(random.Random(seed).uniform(0.1, duration) for _ in range(MOMENTS))
+    lamina = Command(tmp_path / "store", driver)
+
+    for moment in moments:
+        loading = lamina.start(*load)
+        time.sleep(moment)
+        os.killpg(loading.pid, signal.SIGKILL)
+        loading.communicate()
+
+        if not lamina.root.exists():
+            continue  # killed before it made anything
+        assert lamina.attempt("image", "list").code in (0, 31), "31: killed before there was a store"
+        if lamina.attempt("image", "list").code == 31:
+            continue
+        names = [name for image in lamina.json("image", "list") for name in image["names"]]
+        assert names in ([], ["debian"])
+        assert lamina.json("store", "check") == []
+        if names:
+            lamina("image", "remove", "debian")
+        assert lamina.json("layer", "list") == []
+
+    lamina(*load)
+    with container(lamina, "debian") as made:
+        assert_same_tree(unpacked, made.root)
+    assert lamina.json("store", "check", "--deep") == []
+    assert lamina.json("store", "repair", "--dry-run") == []
