@@ -6,6 +6,8 @@ writers produce. Everything here raises ``ValueError`` with a detail for people;
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from isal.isal_zlib import adler32
 
 from lamina.diff.entries import printable
@@ -57,10 +59,17 @@ def number(field: bytes, what: str, low: int = 0, high: int = MAX_SIZE) -> int:
     digits = field.strip(b" \0")
     if not digits:
         return 0
-    # int() alone would take "0o17", "+7", "1_7" and other blanks.
-    if digits.isdigit() and b"8" not in digits and b"9" not in digits:
-        return int(digits, 8)
-    raise ValueError(f"{what} is no octal number: {printable(field)}")
+    if digits.translate(None, b"01234567"):  # int() would take "0o17", "+7", "1_7" and more kinds of blanks
+        raise ValueError(f"{what} is no octal number: {printable(field)}")
+    return int(digits, 8)
+
+
+@lru_cache(maxsize=256)
+def ownership(fields: bytes) -> tuple[int, int, int]:
+    """Return permission bits, uid and gid: the same few combinations again and again in an archive, hence the cache."""
+    mode = number(fields[:8], "mode")
+    uid = number(fields[8:16], "uid", high=MAX_ID)
+    return mode & 0o7777, uid, number(fields[16:], "gid", high=MAX_ID)
 
 
 def _base_256(field: bytes, what: str, low: int, high: int) -> int:

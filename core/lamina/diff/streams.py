@@ -69,13 +69,27 @@ class Window:
         self._at += n
         return True
 
+    def rest(self) -> bytes:
+        """Return what is left of the chunk at hand, or the next chunk; nothing only at the end of the source."""
+        if self._at == len(self._chunk):
+            self._refill()
+        piece = self._chunk[self._at :]
+        self._at = len(self._chunk)
+        return piece
+
     def peek(self, n: int) -> bytes:
         """Return the next ``n`` bytes, fewer only at the end of the source, and leave them to be taken."""
-        head = self.take(n)
-        self._passed = self.position - len(head)
-        self._chunk = head + self._chunk[self._at :]
-        self._at = 0
-        return head
+        if self._at == len(self._chunk):
+            self._refill()
+        while len(self._chunk) - self._at < n and (more := self._source.read(CHUNK)):
+            self._passed += self._at
+            self._chunk = self._chunk[self._at :] + more
+            self._at = 0
+        return self._chunk[self._at : self._at + n]
+
+    def give_back(self, n: int) -> None:
+        """Leave the last ``n`` bytes to be taken again, which must be of the piece that :meth:`some` gave last."""
+        self._at -= n
 
     def _refill(self) -> bool:
         """Replace the chunk, all of which was passed, by the next one; False at the end of the source."""

@@ -27,7 +27,7 @@ _KINDS = {
     0x00: EntryKind.FILE,  # before POSIX; a directory if the name ends in "/"
     ord("0"): EntryKind.FILE,
     ord("7"): EntryKind.FILE,  # "contiguous"
-    ord("S"): EntryKind.FILE,  # GNU's first way to store sparse files
+    ord("S"): EntryKind.FILE,  # sparse, in GNU's first way
     ord("1"): EntryKind.HARDLINK,
     ord("2"): EntryKind.SYMLINK,
     ord("3"): EntryKind.CHAR,
@@ -35,6 +35,7 @@ _KINDS = {
     ord("5"): EntryKind.DIRECTORY,
     ord("6"): EntryKind.FIFO,
 }
+_GNU_SPARSE = ord("S")
 _EXTENDED = frozenset(b"xgLK")
 _SECOND = 1_000_000_000
 
@@ -164,15 +165,10 @@ class TarReader:
         kind = _KINDS.get(flag)
         if kind is None:
             raise ValueError(f"type flag {chr(flag)!r}, which no layer can hold")
-        entry = Entry(
-            header.path(block),
-            kind,
-            number(block[100:108], "mode") & 0o7777,
-            number(block[108:116], "uid", high=header.MAX_ID),
-            number(block[116:124], "gid", high=header.MAX_ID),
-            number(block[124:136], "size"),
-            number(block[136:148], "mtime", header.MIN_TIME, header.MAX_TIME) * _SECOND,
-        )
+        mode, uid, gid = header.ownership(block[100:124])
+        size = number(block[124:136], "size")
+        mtime = number(block[136:148], "mtime", header.MIN_TIME, header.MAX_TIME) * _SECOND
+        entry = Entry(header.path(block), kind, mode, uid, gid, size, mtime)
         if kind is EntryKind.SYMLINK or kind is EntryKind.HARDLINK:
             entry.link = header.text(block, 157, 257)
         elif kind is EntryKind.CHAR or kind is EntryKind.BLOCK:
@@ -188,7 +184,7 @@ class TarReader:
         if kind is EntryKind.FILE:
             self._left = entry.size
             self._padding = header.padding(entry.size)
-            if flag == ord("S") or (extended is not None and extended.sparse):
+            if flag == _GNU_SPARSE or (extended is not None and extended.sparse):
                 self._map = self._sparse_map(block, flag, extended)
                 entry.size = self._map.size
         elif kind is EntryKind.HARDLINK:
@@ -203,7 +199,7 @@ class TarReader:
 
     def _sparse_map(self, block: bytes, flag: int, extended: pax.Extended | None) -> sparse.SparseMap:
         limit = self._limits.sparse_segments
-        if extended is None or flag == ord("S"):
+        if extended is None or flag == _GNU_SPARSE:
             found = sparse.from_header(block, lambda: self._take(BLOCK), limit, self._label)
         else:
             found = sparse.from_records(extended.sparse, self._take_data_block, limit, self._label)
