@@ -72,7 +72,12 @@ is_ready() {
     return 1
 }
 
-pip() { .venv/bin/python -m pip --quiet --quiet --disable-pip-version-check --no-input "$@" </dev/null; }
+pip() {
+    if ! .venv/bin/python -m pip --quiet --quiet --disable-pip-version-check --no-input "$@" </dev/null; then
+        say "pip failed (above), and nothing works without its packages"
+        exit 1
+    fi
+}
 
 make_environment() {
     if [ "$(.venv/bin/python -c 'import pip, sys; print(sys.prefix)' 2>/dev/null)" != "$here/.venv" ]; then
