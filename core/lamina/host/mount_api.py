@@ -70,8 +70,11 @@ def _make_filesystem(type: str, source: str, options: MountOptions) -> int:
 
 
 def _short(value: bytes, handles: ExitStack) -> bytes:
-    """Return a long path in another way, through a handle."""
-    if len(value) <= _MAX_VALUE or not value.startswith(b"/"):
+    """Return a path that is too long, or that would be misread, in another way: through a handle.
+
+    In ``upperdir`` and ``workdir``, though not in ``lowerdir+``, overlay takes a backslash for the mark of an escape.
+    """
+    if (len(value) <= _MAX_VALUE and b"\\" not in value) or not value.startswith(b"/"):
         return value
     fd = os.open(value, os.O_PATH)
     handles.callback(os.close, fd)
