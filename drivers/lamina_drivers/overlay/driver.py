@@ -8,31 +8,32 @@ On disk, below the driver's root (see :mod:`lamina.directories`)::
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from lamina.directories import Directories
-from lamina.driver import ApplyTarget, DirectApply, Driver, Encoding, NativeDiff
+from lamina.driver import UNION_SOURCE, ApplyTarget, DirectApply, Driver, Encoding, NativeDiff, UnionMount
 from lamina.errors import UnsupportedError
 from lamina.model import Capability, Mount, Usage
 from lamina_drivers.overlay.options import OverlayOptions
 from lamina_drivers.overlay.probe import probe
-from lamina_drivers.overlay.stack import stack, too_deep
+from lamina_drivers.overlay.stack import MAX_LOWER, stack
 from lamina_drivers.overlay.upper import inherit_root, touched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from lamina.driver import Chain, ProbeReport, StoredObject, Touched
     from lamina.host import Host
 
 
-class OverlayDriver(Driver, NativeDiff, DirectApply):
+class OverlayDriver(Driver, NativeDiff, DirectApply, UnionMount):
     """Layers as directories, united by the kernel's overlay filesystem."""
 
     name = "overlay"
     summary = "the kernel's overlay filesystem: layers are directories, and a snapshot costs what it changes"
-    capabilities = frozenset((Capability.NATIVE_DIFF, Capability.DIRECT_APPLY, Capability.SHARED_DATA))
+    capabilities = frozenset((Capability.NATIVE_DIFF, Capability.DIRECT_APPLY, Capability.SHARED_DATA, Capability.UNION))
     Options = OverlayOptions
     preference = 10
 
@@ -52,7 +53,7 @@ class OverlayDriver(Driver, NativeDiff, DirectApply):
         Raises :class:`UnsupportedError` for a chain of 500: the kernel takes 500 directories, and to look at the snapshot
         read-only its own has to be one of them.
         """
-        self._stack(id, chain, writable=False)
+        self._lowers(id, chain)
         with self._directories.make(id) as new:
             fs = new / "fs"
             fs.mkdir()
@@ -64,9 +65,15 @@ class OverlayDriver(Driver, NativeDiff, DirectApply):
                 fs.chmod(0o755)
 
     def mounts(self, id: int, chain: Chain, *, writable: bool) -> tuple[Mount, ...]:
-        """Describe one mount. Read-only, the snapshot's own directory is the nearest lower one, never an upper one, so that it can be
+        """Describe one mount. Read-only, the snapshot's own directory is the nearest lower one and never an upper one: it can be
         looked at while it is mounted writable."""
-        return (self._stack(id, chain, writable=writable),)
+        own = self._fs(id)
+        if not chain:
+            return (Mount("bind", own, ("rw" if writable else "ro",)),)
+        lowers = self._lowers(id, chain)
+        if writable:
+            return (stack(lowers[1:], own, f"{self.root}/{id}/work", extra=self._extra),)
+        return (stack(lowers, extra=self._extra),)
 
     def commit(self, id: int, chain: Chain, *, durable: bool) -> None:
         if durable:
@@ -90,18 +97,20 @@ class OverlayDriver(Driver, NativeDiff, DirectApply):
     def apply_target(self, id: int, chain: Chain) -> ApplyTarget:
         return ApplyTarget(Path(self._fs(id)), Encoding.OVERLAY if chain else Encoding.PLAIN)
 
+    @classmethod
+    def union(cls, directories: Sequence[Path], options: object, *, upper: Path | None = None, work: Path | None = None) -> Mount:
+        if len(directories) > MAX_LOWER:
+            raise UnsupportedError(cls.name, f"a union of {len(directories)} directories: the kernel's limit is {MAX_LOWER}")
+        lowers = [str(each) for each in directories]
+        extra = cast("OverlayOptions", options).extra
+        mount = stack(lowers, str(upper), str(work), extra=extra) if upper else stack(lowers, extra=extra)
+        return replace(mount, source=UNION_SOURCE)
+
     def _fs(self, id: int) -> str:
         return f"{self.root}/{id}/fs"
 
-    def _stack(self, id: int, chain: Chain, *, writable: bool) -> Mount:
-        own = self._fs(id)
-        if not chain:
-            return Mount("bind", own, ("rw" if writable else "ro",))
-        lowers = [self._fs(below) for below in chain]
-        if writable:
-            mount = stack(lowers, own, f"{self.root}/{id}/work", extra=self._extra)
-        else:
-            mount = stack([own, *lowers], extra=self._extra)
-        if excess := too_deep(mount, self.host.kernel_release()):
-            raise UnsupportedError(self.name, excess)
-        return mount
+    def _lowers(self, id: int, chain: Chain) -> list[str]:
+        """Return the lower directories of a read-only mount: the snapshot's own, then those of the layers below."""
+        if len(chain) >= MAX_LOWER:
+            raise UnsupportedError(self.name, f"a stack of {len(chain) + 1} layers: the kernel's limit is {MAX_LOWER}")
+        return [self._fs(each) for each in (id, *chain)]

@@ -16,7 +16,7 @@ class OverlayOptions:
 
     mount_options: str = field(
         default="",
-        metadata={"help": "further options of every overlay mount, separated by commas, such as xino=on or nodev"},
+        metadata={"help": "further options of every overlay mount, separated by commas, such as nodev or uuid=null"},
     )
 
     def __post_init__(self) -> None:

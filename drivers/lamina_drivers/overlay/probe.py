@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from lamina.driver import Check, ProbeReport
-from lamina_drivers.overlay.stack import MAX_LOWER, ONE_BY_ONE, stack
+from lamina_drivers.overlay.stack import stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ _ELSEWHERE = "choose a --root on ext4, xfs or btrfs"
 
 def probe(host: Host, root: Path, options: OverlayOptions) -> ProbeReport:
     """Try everything below ``root`` and leave nothing there; see :meth:`lamina.driver.Driver.probe`."""
-    checks = [_privilege(host), _filesystem(host, root), _depth(host), _room(host, root)]
+    checks = [_privilege(host), _filesystem(host, root), _room(host, root)]
     scratch = root / f"probe-{os.urandom(4).hex()}"
     checks.append(Check.attempt("directory is writable", f"making a directory in {root}", scratch.mkdir, "choose another --root"))
     if checks[-1].ok:
@@ -49,15 +49,6 @@ def _filesystem(host: Host, root: Path) -> Check:
     found = host.filesystem(root).type
     ok = found not in _UNSUITABLE
     return Check("filesystem can hold layers", ok, f"{root} is on {found}", "" if ok else _ELSEWHERE)
-
-
-def _depth(host: Host) -> Check:
-    release = host.kernel_release()
-    ok = release >= ONE_BY_ONE
-    limit = f"up to {MAX_LOWER}" if ok else "as many as fit into one page of mount options"
-    evidence = f"Linux {release[0]}.{release[1]} stacks {limit}"
-    remedy = "" if ok else f"use Linux {ONE_BY_ONE[0]}.{ONE_BY_ONE[1]} or newer"
-    return Check("deep stacks", ok, evidence, remedy, required=False)
 
 
 def _room(host: Host, root: Path) -> Check:

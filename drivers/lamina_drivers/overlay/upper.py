@@ -16,6 +16,7 @@ from lamina.driver import Touched
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_PATH_MAX = 4096
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 #: Extended attributes that are overlay's own records about a directory, and no property of what it shows.
@@ -45,41 +46,45 @@ def touched(upper: str) -> Iterator[Touched]:
     makes every new directory such a one when its parent exists below.
     """
     yield Touched(b".")
-    # A handle for each level rather than paths from the root: a path may grow beyond PATH_MAX.
-    levels: list[tuple[int, bytes, list[bytes]]] = [(os.open(upper, _DIRECTORY), b"", [])]
-    try:
-        yield from _files(*levels[0])
-        while levels:
-            handle, prefix, directories = levels[-1]
-            if not directories:
-                os.close(levels.pop()[0])
-                continue
-            name = directories.pop()
-            path = prefix + name
+    pending = [b""]
+    with _opened(upper) as root:
+        while pending:
+            path = pending.pop()
             try:
-                levels.append((os.open(name, _DIRECTORY, dir_fd=handle), path + b"/", []))
+                handle = _open_below(root, path)
             except (FileNotFoundError, NotADirectoryError):
                 # Removed or replaced just now: the snapshot is mounted and in use.
                 yield Touched(path, subtree=True)
                 continue
-            opaque = _is_opaque(levels[-1][0])
-            yield Touched(path, subtree=opaque)
-            if not opaque:
-                yield from _files(*levels[-1])
-    finally:
-        for handle, _, _ in levels:
+            try:
+                if path:
+                    opaque = _is_opaque(handle)
+                    yield Touched(path, subtree=opaque)
+                    if opaque:
+                        continue
+                prefix = path and path + b"/"
+                with os.scandir(handle) as entries:
+                    for entry in entries:
+                        below = prefix + os.fsencode(entry.name)
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(below)
+                        else:
+                            yield Touched(below)
+            finally:
+                os.close(handle)
+
+
+def _open_below(root: int, path: bytes) -> int:
+    """Open a directory by its path, which may be longer than PATH_MAX: one handle is enough for a tree of any depth."""
+    handle = os.open(b".", _DIRECTORY, dir_fd=root)
+    while path:
+        end = len(path) if len(path) < _PATH_MAX else path.rindex(b"/", 0, _PATH_MAX)
+        try:
+            deeper = os.open(path[:end], _DIRECTORY, dir_fd=handle)
+        finally:
             os.close(handle)
-
-
-def _files(handle: int, prefix: bytes, directories: list[bytes]) -> Iterator[Touched]:
-    """Yield what a directory holds, whiteouts of both forms included; its subdirectories go into ``directories`` instead."""
-    with os.scandir(handle) as entries:
-        for entry in entries:
-            name = os.fsencode(entry.name)
-            if entry.is_dir(follow_symlinks=False):
-                directories.append(name)
-            else:
-                yield Touched(prefix + name)
+        handle, path = deeper, path[end + 1 :]
+    return handle
 
 
 def _is_opaque(handle: int) -> bool:
