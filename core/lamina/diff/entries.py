@@ -54,4 +54,4 @@ class Entry:
 def printable(name: bytes) -> str:
     """Return ``name`` as one line that is safe on a terminal: what is no printable UTF-8 shows as a backslash escape."""
     text = name.decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -15,6 +15,10 @@ from lamina.diff.entries import printable
 BLOCK = 512
 ZEROS = bytes(BLOCK)
 
+#: The largest numbers that the ustar fields for ids, and for size and time, hold.
+OCTAL_7 = 0o7777777
+OCTAL_11 = 0o77777777777
+
 #: The largest size, and the largest id: 2**32 - 1 means "no change" to chown(2).
 MAX_SIZE = (1 << 63) - 1
 MAX_ID = (1 << 32) - 2
@@ -138,3 +142,25 @@ def _is_number(field: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def compose(
+    name: bytes,
+    mode: int,
+    uid: int,
+    gid: int,
+    size: int,
+    mtime: int,
+    flag: bytes,
+    link: bytes = b"",
+    major: int = 0,
+    minor: int = 0,
+) -> bytes:
+    """Return a ustar header of numbers that fit; longer names are cut, which is for a PAX header to make good."""
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, uid, gid, size, mtime)
+    devices = b"%07o\0%07o\0" % (major, minor)
+    front = name[:100].ljust(100, b"\0") + numbers
+    back = b"".join((flag, link[:100].ljust(100, b"\0"), b"ustar\x0000", bytes(64), devices, bytes(167)))
+    blanks = b" " * 8
+    checksum = b"%06o\0 " % byte_sum(front + blanks + back)
+    return front + checksum + back

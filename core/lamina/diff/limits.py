@@ -56,7 +56,6 @@ class Limits:
 
     def check(self, entry: Entry, label: str) -> None:
         """Raise :class:`lamina.errors.LimitExceededError` if the names or the extended attributes of ``entry`` are too much."""
-        where = f"{label}, entry {printable(entry.name[:200])}"
         components = [part for part in entry.name.split(b"/") if part not in (b"", b".")]
         link_limit = "symlink_bytes" if entry.kind is EntryKind.SYMLINK else "path_bytes"
         for limit, found in (
@@ -70,7 +69,7 @@ class Limits:
         ):
             allowed: int = getattr(self, limit)
             if found > allowed:
-                raise LimitExceededError(where, limit, allowed, found)
+                raise LimitExceededError(f"{label}, entry {printable(entry.name[:200])}", limit, allowed, found)
 
 
 #: The limits wherever none are given.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SCHILY_XATTR = b"SCHILY.xattr."
 _LIBARCHIVE_XATTR = b"LIBARCHIVE.xattr."
 _GNU_SPARSE = b"GNU.sparse."
-_SECOND = 1_000_000_000
+SECOND = 1_000_000_000
 
 
 class Extended:
@@ -143,7 +143,37 @@ def _nanoseconds(value: bytes) -> int:
         raise ValueError(f"mtime is no decimal number: {printable(value[:40])}")
     seconds = decimal(whole, "mtime", MIN_TIME, MAX_TIME)
     nanoseconds = int(fraction[:9].ljust(9, b"0"))
-    return seconds * _SECOND + (-nanoseconds if whole.startswith(b"-") else nanoseconds)
+    return seconds * SECOND + (-nanoseconds if whole.startswith(b"-") else nanoseconds)
+
+
+def compose(records: dict[bytes, bytes]) -> bytes:
+    """Return a PAX header's data: the records by keyword, behind the one that readers need first if a name is not UTF-8."""
+    lines = [_record(keyword, records[keyword]) for keyword in sorted(records)]
+    if not (_is_utf8(records.get(b"path", b"")) and _is_utf8(records.get(b"linkpath", b""))):
+        lines.insert(0, _record(b"hdrcharset", b"BINARY"))
+    return b"".join(lines)
+
+
+def seconds(nanoseconds: int) -> bytes:
+    """Return a time as PAX has it, without zeros at the end of its fraction."""
+    whole, fraction = divmod(abs(nanoseconds), SECOND)
+    sign = b"-" if nanoseconds < 0 else b""
+    return sign + (b"%d.%09d" % (whole, fraction)).rstrip(b"0") if fraction else sign + b"%d" % whole
+
+
+def _record(keyword: bytes, value: bytes) -> bytes:
+    rest = len(keyword) + len(value) + 3  # blank, "=" and line end
+    length = rest + len(str(rest))
+    length = rest + len(str(length))  # the digits may have made it longer by one more
+    return b"%d %b=%b\n" % (length, keyword, value)
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _name(value: bytes, what: str) -> bytes:

@@ -113,7 +113,7 @@ class TarReader:
                 entry = self._entry(block, flag, extended)
             except ValueError as error:
                 raise self._malformed(str(error)) from None
-            if extended is not None or len(entry.name) + len(entry.link) > self._short:
+            if entry.xattrs or len(entry.name) + len(entry.link) > self._short:
                 limits.check(entry, self._label)
             extended = None
             count += 1
