@@ -73,6 +73,12 @@ class TarReader:
     def __iter__(self) -> Iterator[Entry]:
         return self._entries
 
+    @property
+    def offset(self) -> int | None:
+        """Where in ``source`` the data of the entry at hand begin, as long as none of :meth:`body` was taken; None for a sparse
+        file, whose data are in pieces."""
+        return self._window.position if self._map is None else None
+
     def body(self) -> Iterator[memoryview]:
         """Yield the data of the entry at hand, ``entry.size`` bytes in all; the next step of the iteration passes over the rest.
 
