@@ -26,18 +26,22 @@ _ELSEWHERE = "choose a --root on ext4, xfs or btrfs"
 
 
 def probe(host: Host, root: Path, options: OverlayOptions) -> ProbeReport:
-    """Try everything below ``root`` and leave nothing there; see :meth:`lamina.driver.Driver.probe`."""
-    checks = [_privilege(host), _filesystem(host, root), _room(host, root)]
+    """Try everything below ``root`` and leave nothing there; see :meth:`lamina.driver.Driver.probe`.
+
+    The mount is tried when nothing else stands in its way, so that each obstacle is named once.
+    """
     scratch = root / f"probe-{os.urandom(4).hex()}"
-    checks.append(Check.attempt("directory is writable", f"making a directory in {root}", scratch.mkdir, "choose another --root"))
-    if checks[-1].ok:
+    writable = Check.attempt("directory is writable", f"making a directory in {root}", scratch.mkdir, "choose another --root")
+    checks = [_privilege(host), writable]
+    trial = []
+    if writable.ok:
         try:
-            checks += [_file_types(scratch), _attributes(host, scratch)]
-            mount = _mount(host, scratch, options)
-            checks += [_kernel(host), mount]
+            checks += [_filesystem(host, root), _room(host, root), _file_types(scratch), _attributes(host, scratch)]
+            if all(check.ok for check in checks if check.required):
+                trial = [_mount(host, scratch, options)]
         finally:
             host.remove_tree(scratch)
-    return ProbeReport("overlay", tuple(checks))
+    return ProbeReport("overlay", (*checks, _kernel(host), *trial))
 
 
 def _privilege(host: Host) -> Check:

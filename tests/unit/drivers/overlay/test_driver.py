@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -211,6 +212,36 @@ def test_usage_counts_what_a_snapshot_adds(driver: OverlayDriver, show: Show) ->
     assert empty == Usage(0, 0)
     assert driver.usage(1, ()).size >= 1_000_000
     assert driver.usage(2, (1,)) == Usage(4096, 2)
+
+
+def test_directories_from_anywhere_are_shown_as_one(host: KernelHost, tmp_path: Path) -> None:
+    for name in ("high", "low", "upper", "work", "target"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "high/both").write_text("high")
+    (tmp_path / "low/both").write_text("low")
+    (tmp_path / "low/alone").write_text("low")
+    union = partial(OverlayDriver.union, [tmp_path / "high", tmp_path / "low"], OverlayOptions())
+
+    host.mount([union()], tmp_path / "target")
+    try:
+        assert (tmp_path / "target/both").read_text() == "high"
+        assert (tmp_path / "target/alone").read_text() == "low"
+        with pytest.raises(OSError, match="Read-only file system"):
+            (tmp_path / "target/new").touch()
+    finally:
+        host.unmount(tmp_path / "target")
+
+    host.mount([union(upper=tmp_path / "upper", work=tmp_path / "work")], tmp_path / "target")
+    try:
+        (tmp_path / "target/new").touch()
+    finally:
+        host.unmount(tmp_path / "target")
+    assert os.listdir(tmp_path / "upper") == ["new"]
+
+
+def test_union_of_more_directories_than_the_kernel_takes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="union of 501 directories: the kernel's limit is 500"):
+        OverlayDriver.union([tmp_path] * 501, OverlayOptions())
 
 
 def test_layer_is_unpacked_as_overlay_records_only_when_something_is_below(driver: OverlayDriver) -> None:

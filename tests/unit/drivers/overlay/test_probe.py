@@ -11,7 +11,6 @@ from lamina_drivers.overlay.driver import OverlayDriver
 from lamina_drivers.overlay.options import OverlayOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from lamina.driver import Check
@@ -41,13 +40,13 @@ def test_filesystem_that_cannot_record_changes_is_named(host: KernelHost, tmp_pa
     parts = (f"lowerdir+={tmp_path}/lower", f"upperdir={tmp_path}/upper", f"workdir={tmp_path}/work")
     host.mount([Mount("overlay", "overlay", parts)], merged)
     try:
-        checks = probe(host, merged)
+        report = OverlayDriver.probe(host, merged, OverlayOptions())
     finally:
         host.unmount(merged)
 
-    assert "is on overlay" in checks["filesystem can hold layers"].evidence
-    assert not checks["overlay works here"].ok
-    assert "ext4" in checks["overlay works here"].remedy
+    (failure,) = report.failures
+    assert failure.evidence == f"{merged} is on overlay"
+    assert "ext4" in failure.remedy
 
 
 def test_read_only_directory_is_refused_with_what_the_kernel_said(host: KernelHost, tmp_path: Path) -> None:
@@ -62,6 +61,13 @@ def test_read_only_directory_is_refused_with_what_the_kernel_said(host: KernelHo
     assert checks["directory is writable"].remedy
 
 
+def test_place_that_does_not_exist_is_refused(host: KernelHost, tmp_path: Path) -> None:
+    (failure,) = OverlayDriver.probe(host, tmp_path / "missing", OverlayOptions()).failures
+
+    assert "No such file" in failure.evidence
+    assert failure.remedy
+
+
 def test_mount_option_that_the_kernel_refuses_fails_the_trial(host: KernelHost, tmp_path: Path) -> None:
     check = probe(host, tmp_path, OverlayOptions(mount_options="nonsense"))["overlay works here"]
 
@@ -72,24 +78,22 @@ def test_mount_option_that_the_kernel_refuses_fails_the_trial(host: KernelHost, 
 class Unprivileged(KernelHost):
     """A host whose process may not mount."""
 
-    def effective_capability(self, name: str) -> bool:
+    @staticmethod
+    def effective_capability(name: str) -> bool:
         return False
 
-    def open_mounts(self, mounts: Sequence[Mount]) -> int:
-        raise PermissionError(1, "Operation not permitted")
 
+def test_missing_privilege_is_the_one_thing_named(tmp_path: Path) -> None:
+    (failure,) = OverlayDriver.probe(Unprivileged(), tmp_path, OverlayOptions()).failures
 
-def test_missing_privilege_comes_first(tmp_path: Path) -> None:
-    report = OverlayDriver.probe(Unprivileged(), tmp_path, OverlayOptions())
-
-    assert report.failures[0].remedy == "run as root"
-    assert [check.name for check in report.failures] == ["may mount", "overlay works here"]
+    assert (failure.evidence, failure.remedy) == ("CAP_SYS_ADMIN is not in effect", "run as root")
 
 
 class Forgetful(KernelHost):
     """A kernel that shows an upper directory's records to nobody."""
 
-    def get_xattr(self, path: Path, name: str) -> bytes | None:
+    @staticmethod
+    def get_xattr(path: Path, name: str) -> bytes | None:
         return None
 
 
