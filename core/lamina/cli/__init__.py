@@ -50,13 +50,12 @@ def _print_version(context: click.Context, _parameter: click.Parameter, wanted: 
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Print the version.")
 @pass_session
 def cli(session: Session) -> None:
-    r"""Keep filesystems as layers: container images, and containers on top of them.
+    """Keep filesystems as layers: container images, and containers on top of them.
 
     A container image is a stack of read-only layers; a container adds one writable layer. lamina stores the layers, and a
     driver (overlay, plain copies and others) makes a stack look like one directory. The options below may stand anywhere
     on the line.
 
-    \b
     Examples:
       lamina demo                                      a tour on this machine
       lamina image import debian.tar.gz -t debian      a root filesystem becomes an image

@@ -11,9 +11,10 @@ from lamina.cli.group import Command
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
-    r"""Print the script that makes a shell complete lamina's commands, options and names.
+    """Print a script with which a shell completes what you type.
 
-    \b
+    It completes commands, options, and the names of images, containers, layers and drivers.
+
     Examples:
       lamina completion bash > /etc/bash_completion.d/lamina
       lamina completion zsh > "${fpath[1]}/_lamina"

@@ -9,20 +9,20 @@ from lamina.cli.session import Session, pass_session
 from lamina.errors import ConfigError, ToolMissingError
 
 
-@click.command(cls=Command, context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- PYTEST-ARGUMENTS...]")
+@click.command(cls=Command)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGUMENT...]")
 @click.pass_context
 @pass_session
 def command(session: Session, context: click.Context, arguments: tuple[str, ...]) -> None:
-    r"""Hold the driver of --driver to the contract that all drivers are held to.
+    """Grade a driver: hold it to the contract of all drivers.
 
-    The suite runs on this machine, for real, and leaves nothing behind; what the driver does not claim to be able to do is skipped
-    and named. The exit code is pytest's: 0 when everything holds, 1 when something does not, 4 when the driver cannot run here.
+    It is the one that --driver names. The suite runs on this machine, for real, and leaves nothing behind; what the driver does
+    not claim to be able to do is skipped and named. The exit code is pytest's: 0 when everything holds, 1 when something does
+    not, 4 when the driver cannot run here. What follows -- goes to pytest.
 
-    \b
     Examples:
       lamina conformance --driver overlay
-      lamina conformance --driver acme --option pool=tank -- -x -k whiteout
+      lamina conformance --driver overlay -- --lamina-root /mnt/btrfs -k whiteout
     """
     try:
         import pytest
@@ -32,5 +32,6 @@ def command(session: Session, context: click.Context, arguments: tuple[str, ...]
     if asked.driver == "auto":
         raise ConfigError("--driver", "name the driver to grade; `lamina driver list` shows what there is")
     options = [f"--lamina-option={name}={value}" for name, value in asked.options.items()]
-    suite = ["--pyargs", "lamina.conformance", f"--lamina-driver={asked.driver}", *options]
+    # Without the cache: it would be left in whatever directory this is.
+    suite = ["-p", "no:cacheprovider", "--pyargs", "lamina.conformance", f"--lamina-driver={asked.driver}", *options]
     context.exit(int(pytest.main([*suite, *arguments])))

@@ -34,9 +34,8 @@ def command() -> None:
 @click.option("--name", default="", help="What to call it. Default: its id.")
 @pass_session
 def create(session: Session, image: str, name: str) -> None:
-    r"""Make a container from an image and print its id.
+    """Make a container from an image and print its id.
 
-    \b
     Example:
       id=$(lamina container create debian --name web)
     """
@@ -48,9 +47,8 @@ def create(session: Session, image: str, name: str) -> None:
 @command.command("list")
 @pass_session
 def list_containers(session: Session) -> None:
-    r"""List the containers.
+    """List the containers.
 
-    \b
     Example:
       lamina container list
     """
@@ -70,9 +68,8 @@ def list_containers(session: Session) -> None:
 @click.argument("container", shell_complete=names.complete_containers)
 @pass_session
 def show(session: Session, container: str) -> None:
-    r"""Show one container.
+    """Show one container.
 
-    \b
     Example:
       lamina container show web
     """
@@ -94,11 +91,10 @@ def show(session: Session, container: str) -> None:
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @pass_session
 def mount(session: Session, container: str, target: Path | None) -> None:
-    r"""Mount a container's tree, writable, and print where.
+    """Mount a container's tree, writable, and print where.
 
     Without TARGET, an existing directory, the place is inside the store; asking again gives the same place.
 
-    \b
     Example:
       cp app.conf "$(lamina container mount web)/etc/"
     """
@@ -111,11 +107,10 @@ def mount(session: Session, container: str, target: Path | None) -> None:
 @click.argument("container", shell_complete=names.complete_containers)
 @pass_session
 def unmount(session: Session, container: str) -> None:
-    r"""Unmount a container from everywhere.
+    """Unmount a container from everywhere.
 
     What was written stays in its layer. A mount that a process uses is not torn away: the error names the process.
 
-    \b
     Example:
       lamina container unmount web
     """
@@ -127,9 +122,8 @@ def unmount(session: Session, container: str) -> None:
 @click.argument("container", shell_complete=names.complete_containers)
 @pass_session
 def changes(session: Session, container: str) -> None:
-    r"""List the paths that differ from the image: added (A), modified (M), deleted (D).
+    """List the paths that differ from the image: added (A), modified (M), deleted (D).
 
-    \b
     Example:
       lamina container changes web
     """
@@ -144,11 +138,10 @@ def changes(session: Session, container: str) -> None:
 )
 @pass_session
 def diff(session: Session, container: str, output: click.utils.LazyFile) -> None:
-    r"""Write what differs from the image as an OCI layer, an uncompressed tar.
+    """Write what differs from the image as an OCI layer, an uncompressed tar.
 
     Equal changes give equal bytes, on every driver. The diff id, the digest of these bytes, is printed.
 
-    \b
     Example:
       lamina container diff web -o web.tar
     """
@@ -170,11 +163,10 @@ def diff(session: Session, container: str, output: click.utils.LazyFile) -> None
 @click.option("--workdir", metavar="DIR", help="Where the image runs.")
 @pass_session
 def commit(session: Session, container: str, tag: str, message: str, author: str, **settings: object) -> None:
-    r"""Make an image of a container and print its digest.
+    """Make an image of a container and print its digest.
 
     The new image shares all layers of the old one and adds the container's changes as one more. The container stays as it is.
 
-    \b
     Example:
       lamina container commit web -t shop:1.2 -m "installed the shop" --cmd "shop --serve"
     """
@@ -188,9 +180,8 @@ def commit(session: Session, container: str, tag: str, message: str, author: str
 @click.option("-f", "--force", is_flag=True, help="Unmount first.")
 @pass_session
 def remove(session: Session, containers: tuple[str, ...], force: bool) -> None:  # noqa: FBT001  click passes it by name
-    r"""Remove containers with all that was written in them.
+    """Remove containers with all that was written in them.
 
-    \b
     Example:
       lamina container remove web
     """

@@ -78,11 +78,10 @@ def command() -> None:
 @command.command("list")
 @pass_session
 def list_drivers(session: Session) -> None:
-    r"""List the installed drivers and whether they run here.
+    """List the installed drivers and whether they run here.
 
     Each is probed at the store's directory. A plugin that could not be loaded is shown with its error.
 
-    \b
     Example:
       lamina driver list
     """
@@ -102,12 +101,11 @@ def list_drivers(session: Session) -> None:
 @click.argument("name", required=False, shell_complete=complete_names)
 @pass_session
 def probe(session: Session, name: str | None) -> None:
-    r"""Try every precondition of a driver, or of all, and tell the evidence.
+    """Try every precondition of a driver, or of all, and tell the evidence.
 
     Nothing is left behind. Without NAME the last line tells which driver "auto" takes for a new store. With NAME the exit
     code is 23 when the driver cannot run.
 
-    \b
     Examples:
       lamina driver probe
       lamina --root /srv/lamina driver probe overlay
@@ -130,9 +128,8 @@ def probe(session: Session, name: str | None) -> None:
 @click.argument("name", shell_complete=complete_names)
 @pass_session
 def info(session: Session, name: str) -> None:
-    r"""Show what a driver declares: its capabilities and its options.
+    """Show what a driver declares: its capabilities and its options.
 
-    \b
     Example:
       lamina driver info overlay
     """

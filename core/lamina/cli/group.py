@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,12 +49,18 @@ def _drivers(context: click.Context, _parameter: click.Parameter, incomplete: st
     return [name for name in ("auto", *context.ensure_object(Session).plugins.drivers) if name.startswith(incomplete)]
 
 
+def _with_examples_as_they_are(text: str | None) -> str | None:
+    """Keep click from filling paragraphs of examples: it leaves alone what follows a backspace."""
+    return text and cleandoc(text).replace("\n\nExample", "\n\n\b\nExample")
+
+
 class Command(click.Command):
     """A command that takes the global options too."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: click's own signature
         super().__init__(*args, **kwargs)
         self.params += global_options(hidden=True)
+        self.help = _with_examples_as_they_are(self.help)
 
 
 class Group(click.Group):
@@ -64,6 +71,7 @@ class Group(click.Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: click's own signature
         super().__init__(*args, **kwargs)
         self.params += global_options(hidden=True)
+        self.help = _with_examples_as_they_are(self.help)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's own signature
         """In the order of definition, which is the order of a life."""

@@ -32,11 +32,10 @@ def command() -> None:
 @click.option("-t", "--tag", required=True, metavar="NAME", help="The name of the new image.")
 @pass_session
 def import_tree(session: Session, source: Path, tag: str) -> None:
-    r"""Make an image with one layer from a root filesystem, and print its digest.
+    """Make an image with one layer from a root filesystem, and print its digest.
 
     The tar may be compressed with gzip or zstd.
 
-    \b
     Examples:
       mmdebstrap bookworm debian.tar && lamina image import debian.tar -t debian
       lamina image import ./rootfs -t mine
@@ -54,12 +53,11 @@ def import_tree(session: Session, source: Path, tag: str) -> None:
 @click.option("--platform", default="", metavar="OS/ARCH", help="Which image of several. Default: that of this machine.")
 @pass_session
 def load(session: Session, source: str, tag: str, platform: str) -> None:
-    r"""Load images from SOURCE and print their digests.
+    """Load images from SOURCE and print their digests.
 
     SOURCE is oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME]. Every digest is verified before anything
     becomes visible, and layers that the store has are not unpacked again.
 
-    \b
     Examples:
       lamina image load oci-archive:debian.tar -t debian
       lamina image load oci:./layout:12
@@ -76,12 +74,11 @@ def load(session: Session, source: str, tag: str, platform: str) -> None:
 @click.argument("destination", metavar="DEST")
 @pass_session
 def save(session: Session, name: str, destination: str) -> None:
-    r"""Save an image to DEST and print the digest of its manifest there.
+    """Save an image to DEST and print the digest of its manifest there.
 
-    DEST is oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME]. An image that was loaded is saved with the digests
-    that it came with.
+    DEST is oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME]. An image that was loaded is saved with the
+    digests that it came with.
 
-    \b
     Example:
       lamina image save debian oci-archive:debian.tar:12
     """
@@ -95,9 +92,8 @@ def save(session: Session, name: str, destination: str) -> None:
 @command.command("list")
 @pass_session
 def list_images(session: Session) -> None:
-    r"""List the images.
+    """List the images.
 
-    \b
     Example:
       lamina image list
     """
@@ -118,9 +114,8 @@ def list_images(session: Session) -> None:
 @click.argument("name", shell_complete=names.complete_images)
 @pass_session
 def show(session: Session, name: str) -> None:
-    r"""Show an image: its digests, its config and its layers, from the base up.
+    """Show an image: its digests, its config and its layers, from the base up.
 
-    \b
     Example:
       lamina image show debian
     """
@@ -151,9 +146,8 @@ def show(session: Session, name: str) -> None:
 @click.argument("name", shell_complete=names.complete_images)
 @pass_session
 def history(session: Session, name: str) -> None:
-    r"""List the steps by which an image was made, the first one first.
+    """List the steps by which an image was made, the first one first.
 
-    \b
     Example:
       lamina image history debian
     """
@@ -173,9 +167,8 @@ def history(session: Session, name: str) -> None:
 @click.argument("new")
 @pass_session
 def tag(session: Session, name: str, new: str) -> None:
-    r"""Give an image a further name; a name that another image has moves to this one.
+    """Give an image a further name; a name that another image has moves to this one.
 
-    \b
     Example:
       lamina image tag debian debian:12
     """
@@ -187,9 +180,8 @@ def tag(session: Session, name: str, new: str) -> None:
 @click.argument("images", nargs=-1, required=True, metavar="NAME...", shell_complete=names.complete_images)
 @pass_session
 def remove(session: Session, images: tuple[str, ...]) -> None:
-    r"""Remove names of images, and an image with its last name; layers that nothing else needs go with it.
+    """Remove names of images, and an image with its last name; layers that nothing else needs go with it.
 
-    \b
     Example:
       lamina image remove debian:12
     """

@@ -65,9 +65,8 @@ def command() -> None:
 @click.option("-a", "--all", "everything", is_flag=True, help="Containers' writable layers and views too.")
 @pass_session
 def list_layers(session: Session, everything: bool) -> None:  # noqa: FBT001  click passes it by name
-    r"""List the layers, parents before children.
+    """List the layers, parents before children.
 
-    \b
     Example:
       lamina layer list --all
     """
@@ -87,12 +86,11 @@ def list_layers(session: Session, everything: bool) -> None:  # noqa: FBT001  cl
 @command.command()
 @pass_session
 def tree(session: Session) -> None:
-    r"""Draw the layers as they stand on each other, with the images and containers on top.
+    """Draw the layers as they stand on each other, with the images and containers on top.
 
     The size beside a layer is what it adds. A layer that several images or containers stand on is stored once, and says how
     many share it.
 
-    \b
     Example:
       lamina layer tree
     """
@@ -109,9 +107,8 @@ def tree(session: Session) -> None:
 @click.argument("layer", shell_complete=names.complete_layers)
 @pass_session
 def show(session: Session, layer: str) -> None:
-    r"""Show all that is known of one layer.
+    """Show all that is known of one layer.
 
-    \b
     Example:
       lamina layer show debian
     """
@@ -137,11 +134,10 @@ def show(session: Session, layer: str) -> None:
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @pass_session
 def mount(session: Session, layer: str, target: Path | None) -> None:
-    r"""Mount a layer read-only, for looking, and print where.
+    """Mount a layer read-only, for looking, and print where.
 
     Without TARGET, an existing directory, the place is inside the store.
 
-    \b
     Example:
       ls "$(lamina layer mount debian)"
     """
@@ -155,9 +151,8 @@ def mount(session: Session, layer: str, target: Path | None) -> None:
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @pass_session
 def unmount(session: Session, layer: str, target: Path | None) -> None:
-    r"""Unmount a layer from TARGET, or from everywhere.
+    """Unmount a layer from TARGET, or from everywhere.
 
-    \b
     Example:
       lamina layer unmount debian
     """
@@ -170,11 +165,10 @@ def unmount(session: Session, layer: str, target: Path | None) -> None:
 @click.argument("against", metavar="[B]", required=False, shell_complete=names.complete_layers)
 @pass_session
 def changes(session: Session, layer: str, against: str | None) -> None:
-    r"""List the paths that layer A added (A), modified (M) or deleted (D).
+    """List the paths that layer A added (A), modified (M) or deleted (D).
 
     Compared is with its parent, or with B, any other layer.
 
-    \b
     Examples:
       lamina layer changes debian-curl
       lamina layer changes debian-curl debian
@@ -189,9 +183,8 @@ def changes(session: Session, layer: str, against: str | None) -> None:
 @click.argument("layers", nargs=-1, required=True, metavar="LAYER...", shell_complete=names.complete_layers)
 @pass_session
 def remove(session: Session, layers: tuple[str, ...]) -> None:
-    r"""Remove layers that nothing stands on: no layer, image, container or mount.
+    """Remove layers that nothing stands on: no layer, image, container or mount.
 
-    \b
     Example:
       lamina layer remove 3f2a9c41d0e7
     """

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
 from lamina.cli.session import Session
-from lamina.errors import ContainerNotFoundError, ImageNotFoundError, LaminaError, SnapshotNotFoundError
+from lamina.errors import ContainerNotFoundError, LaminaError, SnapshotNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,7 +23,7 @@ _SHORTEST = 4
 
 
 def snapshot(store: Store, name: str) -> Snapshot:
-    """Return the snapshot that ``name`` means: a key, the first digits of a layer's digest, a container, or an image (its top layer).
+    """Return the snapshot that ``name`` means: a key, the beginning of a layer's digest, a container, or an image's top layer.
 
     Raises :class:`lamina.errors.SnapshotNotFoundError`, and click's usage error for digits that several layers begin with.
     """
@@ -35,17 +36,12 @@ def snapshot(store: Store, name: str) -> Snapshot:
             raise click.UsageError(f"{len(found)} layers begin with {name}: write more of the digest")
         if found:
             return found[0]
-    try:
+    with suppress(ContainerNotFoundError):
         return store.graph.stat(store.containers.get(name).snapshot)
-    except ContainerNotFoundError:
-        pass
-    try:
-        top = store.images.get(name).layer
-    except (ImageNotFoundError, click.UsageError):
-        top = ""
-    if not top:
+    image = store.images.find(name)
+    if image is None or not image.layer:
         raise SnapshotNotFoundError(name)
-    return store.graph.stat(top)
+    return store.graph.stat(image.layer)
 
 
 def complete(names: Callable[[Store], Iterable[str]]) -> Completer:

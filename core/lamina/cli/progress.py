@@ -31,7 +31,12 @@ def shown() -> Iterator[Progress | None]:
 
     from lamina.cli.render import console
 
-    columns = (TextColumn("{task.description}"), TextColumn("{task.fields[state]:12}"), BarColumn(), DownloadColumn(binary_units=True))
+    columns = (
+        TextColumn("{task.description}"),
+        TextColumn("{task.fields[state]:12}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+    )
     with Progress(*columns, console=console(stderr=True)) as bars:
         yield LayerBars(bars)
 

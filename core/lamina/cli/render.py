@@ -107,9 +107,14 @@ def changes(form: Format, found: Iterable[Change]) -> None:
     if form is Format.JSON:
         json(list(found))
         return
-    for change in found:
-        path = b"" if change.path == b"." else change.path
-        print(f"{change.kind[0].upper()} /{printable(path)}")
+    for each in found:
+        print(change(each))
+
+
+def change(found: Change) -> str:
+    """Return a change as one line."""
+    path = b"" if found.path == b"." else found.path
+    return f"{found.kind[0].upper()} /{printable(path)}"
 
 
 def json(value: object) -> None:

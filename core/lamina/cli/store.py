@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamina.recovery import Finding
+    from lamina.usage import SnapshotUsage
 
 #: Exit code of `check` when something was found that `repair` does not mend.
 FOUND = 4
@@ -23,15 +24,14 @@ FOUND = 4
 
 @click.group(cls=Group)
 def command() -> None:
-    """The store: where the space goes, and whether everything is as it should be."""
+    """The store: where the space goes, and whether all is well."""
 
 
 @command.command()
 @pass_session
 def info(session: Session) -> None:
-    r"""Show what the store is and what it holds.
+    """Show what the store is and what it holds.
 
-    \b
     Example:
       lamina store info
     """
@@ -51,15 +51,48 @@ def info(session: Session) -> None:
 
 
 @command.command()
+@pass_session
+def usage(session: Session) -> None:
+    """Show where the space goes, each byte counted once.
+
+    SHARED BY says how many images and containers show a layer; it is stored once for all of them.
+
+    Example:
+      lamina store usage
+    """
+    with session.store() as store:
+        found = store.usage()
+    if session.format is Format.JSON:
+        render.json(found)
+        return
+    columns: list[Column[SnapshotUsage]] = [
+        Column("LAYER", lambda row: render.short(row.key)),
+        Column("KIND", lambda row: row.kind),
+        Column("SIZE", lambda row: render.size(row.usage.size), right=True),
+        Column("INODES", lambda row: str(row.usage.inodes), right=True),
+        Column("SHARED BY", lambda row: str(row.dependents or "nobody"), right=True),
+    ]
+    render.table(session.format, found.snapshots, columns, empty="no layers")
+    lines = [
+        ("layers", render.size(found.layers.size)),
+        ("writable layers", render.size(found.writable.size)),
+        ("image blobs", render.size(found.blobs)),
+        ("saved by sharing", render.size(found.saved)),
+        ("needed by nobody", render.size(found.unneeded)),
+    ]
+    click.echo()
+    render.record(session.format, found, lines)
+
+
+@command.command()
 @click.option("--deep", is_flag=True, help="Read every blob and compare its digest.")
 @click.pass_context
 @pass_session
 def check(session: Session, context: click.Context, deep: bool) -> None:  # noqa: FBT001  click passes it by name
-    r"""Compare records, objects on disk, mounts and blobs; nothing is changed.
+    """Compare records, objects on disk, mounts and blobs; nothing is changed.
 
     The exit code is 4 when they disagree anywhere.
 
-    \b
     Example:
       lamina store check --deep
     """
@@ -74,15 +107,35 @@ def check(session: Session, context: click.Context, deep: bool) -> None:  # noqa
 @click.option("-n", "--dry-run", is_flag=True, help="Only tell what would be mended.")
 @pass_session
 def repair(session: Session, dry_run: bool) -> None:  # noqa: FBT001  click passes it by name
-    r"""Mend what `check` finds, as far as that loses nothing, and list it.
+    """Mend what `check` finds, as far as that loses nothing, and list it.
 
-    \b
     Example:
       lamina store repair --dry-run
     """
     with session.store() as store:
         found = store.repair(dry_run=dry_run)
     _print(session.format, found, empty="nothing to mend")
+
+
+@command.command()
+@pass_session
+def gc(session: Session) -> None:
+    """Remove what nobody needs.
+
+    That is: images without a name or a container, and layers and blobs without an image.
+
+    Example:
+      lamina store gc
+    """
+    with session.store() as store:
+        found = store.gc()
+    lines = [
+        ("images", "\n".join(found.images) or "-"),
+        ("layers", "\n".join(found.layers) or "-"),
+        ("blobs", "\n".join(found.blobs) or "-"),
+        ("given back", render.size(found.size)),
+    ]
+    render.record(session.format, found, lines)
 
 
 def _print(form: Format, found: Sequence[Finding], *, empty: str) -> None:

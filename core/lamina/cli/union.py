@@ -35,12 +35,12 @@ _directory = click.Path(exists=True, file_okay=False, resolve_path=True, path_ty
 @click.option("--undo", is_flag=True, help="Unmount the union at TARGET instead.")
 @pass_session
 def command(session: Session, directories: tuple[Path, ...], target: Path, upper: Path | None, undo: bool) -> None:  # noqa: FBT001
-    r"""Show several directories as one at TARGET, an empty directory, and print TARGET.
+    """Show several directories as one.
 
-    Where two have a file of the same name the one of the first DIR is seen. The directories themselves are not changed: with
-    --writable all that is written, and what is deleted, is kept in UPPER.
+    They are mounted at TARGET, an empty directory, which is printed. Where two have a file of the same name the one of the first
+    DIR is seen. The directories themselves are not changed: with --writable all that is written, and what is deleted, is kept in
+    UPPER.
 
-    \b
     Examples:
       lamina union ./patches ./release /mnt/both
       lamina union ./release /mnt/work --writable ./mine
