@@ -31,11 +31,16 @@ class Material:
     docker_archive: Path
 
 
+def debian_root() -> Path:
+    """Return the root filesystem of a minimal Debian as a tar, making it if no earlier session did."""
+    recipe = RECIPES / "debian.sh"
+    return cached("debian", recipe.read_bytes(), lambda place: run("sh", recipe, place)) / "debian.tar"
+
+
 def debian() -> Material:
-    """Return the image, building it if no earlier session did."""
-    base_recipe, recipe = RECIPES / "debian.sh", RECIPES / "layers.sh"
-    base = cached("debian", base_recipe.read_bytes(), lambda place: run("sh", base_recipe, place)) / "debian.tar"
-    key = base_recipe.read_bytes() + recipe.read_bytes()
+    """Return the image, making it if no earlier session did."""
+    base, recipe = debian_root(), RECIPES / "layers.sh"
+    key = base.parent.name.encode() + recipe.read_bytes()
     made = cached("debian-layers", key, lambda place: run("sh", recipe, base, place))
     return Material(base, made / "oci", made / "debian.oci.tar", made / "debian.docker.tar")
 
