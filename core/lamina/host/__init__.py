@@ -1,15 +1,22 @@
 """Everything that touches the kernel or starts a program: the only room with system calls, ctypes and subprocesses.
 
-===============  ====================================================================================================
-``syscalls``     the system calls that Python lacks, by number, through ctypes
-``mount``        performing and undoing mounts; detached mounts; the mount table
-``paths``        resolution inside a root by the kernel (openat2)
-``xattr``        extended attributes by directory handle and name
-``files``        copying, removing and syncing trees; reflinks; facts about filesystems
-``command``      running a program with a deadline
-``locks``        open-file-description locks on byte ranges
-``kernel``       :class:`KernelHost`, which offers all this to drivers
-===============  ====================================================================================================
+=================  ==================================================================================================
+``syscalls``       the system calls that Python lacks, by number, through ctypes
+``machine``        the running kernel and our rights; ``process``: who is alive, who uses a place
+``paths``          resolution of untrusted paths by the kernel (openat2)
+``xattr``          extended attributes by directory handle and name
+``mountinfo``      the mount table
+``mount``          performing and undoing mounts, attached or not: ``mount_api`` through the new mount API,
+                   ``mount_classic`` through mount(2), ``mount_options`` what the options mean
+``descent``        going down into directories of any depth
+``copy``           true copies of trees; ``copy_data``: reflinks, copying in the kernel, holes
+``remove``         removing trees; ``trees``: counting and syncing them
+``filesystem``     facts about a filesystem; syncing it
+``clock``          the time by which a filesystem stamps its files
+``locks``          locks on bytes of a file that die with their holder
+``command``        running a program with a deadline; ``chroot``: one of a tree, inside of it
+``kernel``         :class:`KernelHost`, which offers all this to drivers
+=================  ==================================================================================================
 
 Drivers get a :class:`Host` and use nothing else; tests hand them a recording one.
 """
@@ -82,7 +89,7 @@ class Host(Protocol):
         leaves (MNT_DETACH); without it a mount in use raises :class:`lamina.errors.MountBusyError`, naming processes."""
 
     def open_mounts(self, mounts: Sequence[Mount]) -> int:
-        """Perform ``mounts`` attached to nowhere and return a directory handle of the root (O_RDONLY, to be closed by the caller).
+        """Perform ``mounts`` attached to nowhere and return a handle of the root directory (O_RDONLY), for the caller to close.
 
         No other process sees the mount, and it ends with the handle, also when the process is killed. A single bind mount
         of a directory is simply opened: being read-only is then up to the caller.
@@ -92,18 +99,21 @@ class Host(Protocol):
         """Return the mounts of this process's namespace, in order."""
 
     # files
-    def filesystem(self, path: Path) -> Filesystem: ...
+    def filesystem(self, path: Path) -> Filesystem:
+        """Facts about the filesystem that holds ``path``."""
+
     def can_reflink(self, directory: Path) -> bool:
         """Whether files in ``directory`` can share their data (FICLONE, ioctl_ficlone(2)): tried with two unnamed files."""
 
     def copy_tree(self, source: Path, target: Path) -> None:
-        """Make ``target`` (must not exist) a true copy of the directory ``source``: owners, modes, times to the nanosecond, xattrs,
-        hard links, holes, device nodes. Data are shared by reflink where the filesystem can, else copied in the kernel,
-        else copied. Never leaves the filesystem of ``source``, never follows a symbolic link."""
+        """Make ``target`` (must not exist) a true copy of the directory ``source``: owners, modes, times to the nanosecond,
+        xattrs, hard links, holes, device nodes. Data are shared by reflink where the filesystem can, else copied in the kernel,
+        else copied. Never follows a symbolic link; something mounted below ``source`` raises
+        :class:`lamina.errors.MountBusyError`."""
 
     def remove_tree(self, path: Path) -> None:
-        """Remove ``path`` and all below it; absent is fine. Iterative, never follows symbolic links, refuses to cross into another
-        mount (:class:`lamina.errors.MountBusyError`), clears immutable flags."""
+        """Remove ``path`` and all below it; absent is fine. Never follows symbolic links, refuses to cross into another mount
+        (:class:`lamina.errors.MountBusyError`), clears immutable flags."""
 
     def sync_filesystem(self, path: Path) -> None:
         """Bring everything on the filesystem that holds ``path`` to stable storage (syncfs(2)); raises on write-back errors."""
@@ -112,19 +122,23 @@ class Host(Protocol):
         """Bring the files and directories of one tree to stable storage, each by fsync(2)."""
 
     def tree_usage(self, path: Path) -> Usage:
-        """Space and inodes below ``path``, itself included: hard links once, holes not; what vanishes meanwhile is not counted."""
+        """Space and inodes at and below ``path``: hard links once, holes not, other mounts not; what vanishes meanwhile is not
+        counted."""
 
     def get_xattr(self, path: Path, name: str) -> bytes | None:
         """Value of an extended attribute, without following a symbolic link; None when absent or unsupported."""
 
-    def set_xattr(self, path: Path, name: str, value: bytes) -> None: ...
+    def set_xattr(self, path: Path, name: str, value: bytes) -> None:
+        """Create or replace an extended attribute, without following a symbolic link."""
 
     # programs and the kernel
     def run(self, argv: Sequence[str], *, input: bytes = b"", timeout: float = 60.0) -> Completed:
         """Run a program found on a fixed path, with ``LC_ALL=C`` and nothing inherited; a status other than 0 raises
         :class:`lamina.errors.CommandFailedError`, absence :class:`lamina.errors.ToolMissingError`."""
 
-    def which(self, tool: str) -> Path | None: ...
+    def which(self, tool: str) -> Path | None:
+        """Where :meth:`run` would find a program."""
+
     def kernel_release(self) -> tuple[int, int]:
         """Major and minor version of the running kernel."""
 

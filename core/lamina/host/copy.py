@@ -75,7 +75,7 @@ class _TreeCopy:
         try:
             self._source.enter(name)
         except OSError as error:
-            raise self._explained(error, name) from error
+            raise self._unreadable(error, name) from error
         os.mkdir(name, 0o700, dir_fd=self._target.fd)
         self._target.enter(name)
         self._names.append(name)
@@ -93,11 +93,14 @@ class _TreeCopy:
                     else:
                         self._copy_special(entry.name)
                 except OSError as error:
-                    raise self._explained(error, entry.name) from error
+                    raise OSError(error.errno, error.strerror, self._path(entry.name)) from error
         return directories
 
     def _copy_file(self, name: str) -> None:
-        source = open_quietly(self._source.fd, name, _READ)
+        try:
+            source = open_quietly(self._source.fd, name, _READ)
+        except OSError as error:
+            raise self._unreadable(error, name) from error
         try:
             found = os.fstat(source)
             if found.st_nlink > 1 and self._linked(found, name):
@@ -151,11 +154,14 @@ class _TreeCopy:
                 os.link(last, name, src_dir_fd=way.fd, dst_dir_fd=self._target.fd, follow_symlinks=False)
         return True
 
-    def _explained(self, error: OSError, name: str) -> Exception:
-        path = "/".join([self._place, *self._names, name])
+    def _unreadable(self, error: OSError, name: str) -> Exception:
+        path = self._path(name)
         if error.errno == errno.EXDEV:
             return MountBusyError(path, ["what is mounted there"])
         return OSError(error.errno, error.strerror, path)
+
+    def _path(self, name: str) -> str:
+        return "/".join([self._place, *self._names, name])
 
 
 def _copy_metadata(source: int, target: int, found: os.stat_result, made: os.stat_result) -> None:

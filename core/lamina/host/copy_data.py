@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: How a way of copying says that it is none between these two filesystems.
 _UNABLE: Final = frozenset({errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ENOTTY})
 #: A whole small file is read and written faster than it is spliced.
-_BUFFER: Final = 1 << 18
+_BUFFER: Final = 1 << 16
 #: copy_file_range(2) takes somewhat less than 2 GiB at a time.
 _STRETCH: Final = 1 << 30
 

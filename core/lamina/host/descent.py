@@ -46,11 +46,13 @@ class Descent:
     def leave(self) -> None:
         """Go back to the directory above."""
         left = self._fds.pop()
-        if len(self._fds) == len(self._identities):
-            self._fds[-1] = os.open("..", _READ, dir_fd=left)
-            if _identity(self._fds[-1]) != self._identities.pop():
-                raise OSError(errno.ESTALE, "a directory was moved while it was being walked")
-        os.close(left)
+        try:
+            if len(self._fds) == len(self._identities):
+                self._fds[-1] = os.open("..", _READ, dir_fd=left)
+                if _identity(self._fds[-1]) != self._identities.pop():
+                    raise OSError(errno.ESTALE, "a directory was moved while it was being walked")
+        finally:
+            os.close(left)
         self.fd = self._fds[-1]
 
     def __enter__(self) -> Self:

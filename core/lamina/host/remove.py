@@ -28,7 +28,11 @@ def remove_tree(path: Path) -> None:
     mount may have gone by then.
     """
     parent, name = os.path.split(os.path.abspath(path))
-    with Descent(os.open(parent, os.O_RDONLY | os.O_DIRECTORY)) as descent:
+    try:
+        fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    with Descent(fd) as descent:
         _Removal(descent, parent).remove(name)
 
 

@@ -61,9 +61,9 @@ def _path(dir_fd: int, name: bytes) -> bytes:
     return b"/proc/self/fd/%d/%b" % (dir_fd, name)
 
 
-def _get(path: bytes | Path, attribute: bytes | str) -> bytes | None:
+def _get(target: int | bytes | Path, attribute: bytes | str, *, follow: bool = False) -> bytes | None:
     try:
-        return os.getxattr(path, attribute, follow_symlinks=False)
+        return os.getxattr(target, attribute, follow_symlinks=follow)
     except OSError as error:
         if error.errno in (errno.ENODATA, errno.ENOTSUP):
             return None
@@ -80,4 +80,9 @@ def _list(target: int | bytes, *, follow: bool) -> list[bytes]:
 
 
 def _read(target: int | bytes, *, follow: bool) -> dict[bytes, bytes]:
-    return {name: os.getxattr(target, name, follow_symlinks=follow) for name in _list(target, follow=follow)}
+    values = {}
+    for name in _list(target, follow=follow):
+        value = _get(target, name, follow=follow)
+        if value is not None:  # else removed since
+            values[name] = value
+    return values
