@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from lamina.diff.directories import Directory
 
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _TYPES: Final = {EntryKind.CHAR: stat.S_IFCHR, EntryKind.BLOCK: stat.S_IFBLK, EntryKind.FIFO: stat.S_IFIFO}
 _KINDS: Final = {
@@ -55,6 +56,14 @@ def read_node(path: bytes, status: os.stat_result, dir_fd: int, name: bytes) -> 
         minor=os.minor(status.st_rdev) if is_device else 0,
         xattrs=carried(xattr.read_xattrs_at(dir_fd, name)),
     )
+
+
+def open_file(dir_fd: int, name: bytes) -> int:
+    """Open a regular file for reading; where we may, its access time stays. Neither waits for a FIFO nor follows links."""
+    try:
+        return os.open(name, _READ | os.O_NOATIME, dir_fd=dir_fd)
+    except PermissionError:  # the file is somebody else's, and we are not privileged
+        return os.open(name, _READ, dir_fd=dir_fd)
 
 
 class Maker:

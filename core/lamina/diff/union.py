@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from lamina.diff.directories import Directories, Record
 from lamina.diff.entries import EntryKind
 from lamina.diff.marks import AufsMarks, OverlayMarks
-from lamina.diff.nodes import read_node
+from lamina.diff.nodes import open_file, read_node
 from lamina.diff.streams import CHUNK
 from lamina.diff.sweep import sweep
 from lamina.diff.tree import Tree, look, vanished
@@ -240,6 +240,6 @@ def _join(above: bytes, name: bytes) -> bytes:
 
 
 def _data(directory: Directory, name: bytes) -> Iterator[bytes]:
-    with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory.fd), "rb", buffering=0) as file:
+    with open(open_file(directory.fd, name), "rb", buffering=0) as file:
         while piece := file.read(CHUNK):
             yield piece
