@@ -50,7 +50,9 @@ fix: ready ## mend style and format
 	@ruff format
 
 .PHONY: docs
-docs: ready ## write what is generated in docs/, check links and examples
+docs: ready ## write the command reference and the tutorial's output anew; check links and examples
+	@python scripts/reference.py >docs/cli.md.new && mv docs/cli.md.new docs/cli.md
+	@if [ "$$(id -u)" = 0 ]; then python scripts/tutorial.py; else echo "left out: the tutorial, since mounting needs root"; fi
 	@pytest -q tests/docs
 
 .PHONY: clean
