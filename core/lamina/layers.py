@@ -13,16 +13,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from lamina.diff import (
-    ApplyOptions,
-    DigestingReader,
-    DigestingWriter,
-    NullWriter,
-    apply,
-    changes_of,
-    decompressed,
-    pack,
-)
+from lamina.diff.apply import ApplyOptions, apply
+from lamina.diff.compression import decompressed
+from lamina.diff.digests import Digester, DigestingWriter
+from lamina.diff.pack import pack
+from lamina.diff.streams import NullWriter
+from lamina.diff.walk import changes_of
 from lamina.driver import DirectApply, Encoding, NativeDiff
 from lamina.errors import DigestMismatchError, SnapshotExistsError, SnapshotStateError, UnsupportedError
 from lamina.model import Kind
@@ -30,7 +26,8 @@ from lamina.model import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lamina.diff import Limits, Readable, Writable
+    from lamina.diff import Limits
+    from lamina.diff.streams import Readable, Writable
     from lamina.driver import Driver, Touched
     from lamina.graph import LayerGraph
     from lamina.host import Host
@@ -189,11 +186,11 @@ class Layers:
             else:
                 tree = self._host.open_mounts(self._driver.mounts(snapshot.id, chain, writable=True))
                 stack.callback(os.close, tree)
-            stream = stack.enter_context(decompressed(source, self._limits))
-            reader = DigestingReader(stream)
+            digester = Digester()
+            stream = stack.enter_context(decompressed(source, self._limits, digester=digester))
             options = ApplyOptions(encoding=encoding, lower=below, has_parent=bool(chain), limits=self._limits, progress=progress)
-            apply(reader, tree, options)
-            return reader.digest
+            apply(stream, tree, options)
+            return digester.digest
 
     def _diff(self, snapshot: Snapshot, sink: Writable, base: str) -> Diff:
         with ExitStack() as stack:
@@ -211,12 +208,12 @@ class Layers:
         since = self._graph.untouched_before(snapshot.key) if direct else 0
         return tree, changes_of(below, tree, touched, since=since)
 
-    def _touched(self, snapshot: Snapshot) -> Iterator[Touched] | None:
+    def _touched(self, snapshot: Snapshot) -> list[Touched] | None:
         """Return the driver's own answer to what may have changed, or None where it has none."""
         if not isinstance(self._driver, NativeDiff) or snapshot.kind is Kind.VIEW:
             return None
         try:
-            return self._driver.touched(snapshot.id, self._graph.numbers(snapshot))
+            return [*self._driver.touched(snapshot.id, self._graph.numbers(snapshot))]
         except UnsupportedError:
             return None
 

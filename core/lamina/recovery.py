@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lamina.graph import LayerGraph
     from lamina.host import Host
     from lamina.metadata.database import Database
-    from lamina.metadata.journal import Abandoned, Journal
+    from lamina.metadata.journal import Abandoned, Intent, Journal
     from lamina.mounting import Mounts
 
 _log = logging.getLogger("lamina.recovery")
@@ -71,6 +71,11 @@ class Recovery:
         self._mounts = mounts
         self._driver = driver
         self._host = host
+        self._take_back: Callable[[Intent], object] | None = None
+
+    def with_taking_back(self, take_back: Callable[[Intent], object]) -> None:
+        """Have ``take_back`` clear away what an operation had in hand (:meth:`Intent.lease`) whose owner died; it ends the intent."""
+        self._take_back = take_back
 
     def replay(self) -> None:
         """Bring every operation whose owner died to its end. Never raises because of one that resists: that one is taken out of sight,
@@ -105,9 +110,12 @@ class Recovery:
     def _replay(self, one: Abandoned) -> None:
         if staging := one.detail.get("staging"):
             self._host.remove_tree(Path(staging))
+        intent = self._journal.adopt(one)
         if one.snapshot is not None:
             self._mounts.drop(one.snapshot)
-        self._graph.replay(one, self._journal.adopt(one))
+            self._graph.replay(one, intent)
+        elif self._take_back:
+            self._take_back(intent)
 
     def _after_boot(self) -> None:
         """A machine that went down may have lost what no transaction promised: compare once for each boot."""

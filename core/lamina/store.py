@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from lamina.driver import Driver
     from lamina.host import Host
-    from lamina.image.images import Image
+    from lamina.image.image import Image
+    from lamina.image.shelf import Collected
     from lamina.model import Snapshot
     from lamina.plugins import Plugins
     from lamina.recovery import Finding
@@ -180,7 +181,8 @@ class Store:
         self.layers = Layers(database, journal, self.graph, host, self.driver, limits)
         self.recovery = Recovery(root, database, journal, self.graph, self.mounts, self.driver, host)
         self.images = Images(root, database, journal, self.graph, self.layers, host, limits, durable=durable)
-        self.containers = Containers(database, self.graph, self.layers, self.mounts, self.images)
+        self.containers = Containers(database, journal, self.graph, self.layers, self.mounts, self.images, durable=durable)
+        self.recovery.with_taking_back(self.images.take_back)
         self._host = host
         self._database = database
         self._journal = journal
@@ -224,6 +226,10 @@ class Store:
     def repair(self, *, dry_run: bool = False) -> list[Finding]:
         """Mend what can be mended and return it; with ``dry_run`` only tell."""
         return self.recovery.repair(dry_run=dry_run)
+
+    def gc(self) -> Collected:
+        """Clear away images without a name, and the layers and blobs that nothing leads to."""
+        return self.images.collect()
 
     def usage(self) -> StoreUsage:
         """Return where the space goes."""

@@ -23,6 +23,13 @@ class Writable(Protocol):
         """Take all of ``data``; the caller may reuse its memory afterwards. The result means nothing."""
 
 
+class NullWriter:
+    """A :class:`Writable` that forgets everything: for those who want only the digest of what they write."""
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """Forget ``data``."""
+
+
 class Window:
     """A :class:`Readable` seen through one chunk of read-ahead, in pieces of the sizes that a parser asks for."""
 
