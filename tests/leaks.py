@@ -62,7 +62,7 @@ class Watch:
         return (found for found in self._everywhere() if "/lamina-test-" not in found)
 
     def _everywhere(self) -> Iterator[str]:
-        for place in {self._outside, *SHARED_PLACES}:
+        for place in SHARED_PLACES:
             yield from (f"directory {entry}" for entry in place.glob("lamina-*"))
         for name in Path("/sys/block").glob("dm-*/dm/name"):
             yield f"device-mapper device {name.read_text().strip()}"
