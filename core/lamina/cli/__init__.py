@@ -2,9 +2,10 @@
 
 ================================================================  =======================================================
 ``group`` ``session``                                             how commands are found and what they are told
-``render`` ``progress`` ``logs``                                  tables, trees and JSON; long work on a terminal; warnings
+``render`` ``progress`` ``logs`` ``output``                       tables, trees and JSON; long work on a terminal; warnings; files
+``names`` ``layer_tree``                                          what people call things; layers as they stand on each other
 ``image`` ``container`` ``layer`` ``union`` ``driver`` ``store``  the nouns
-``conformance`` ``demo`` ``completion``                           the suite, the tour, the shells
+``conformance`` ``demo`` ``tour`` ``completion``                  the suite, the tour, the shells
 ================================================================  =======================================================
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,7 @@ from lamina.cli.session import Session, pass_session
 from lamina.config import pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from lamina.image.containers import Container
 
@@ -133,21 +133,23 @@ def changes(session: Session, container: str) -> None:
 
 @command.command()
 @click.argument("container", shell_complete=names.complete_containers)
-@click.option(
-    "-o", "--output", type=click.File("wb", atomic=True), required=True, metavar="TAR", help="The file, or - for stdout."
-)
+@click.option("-o", "--output", required=True, metavar="TAR", help="The file to write, or - for stdout.")
 @pass_session
-def diff(session: Session, container: str, output: click.utils.LazyFile) -> None:
+def diff(session: Session, container: str, output: str) -> None:
     """Write what differs from the image as an OCI layer, an uncompressed tar.
 
-    Equal changes give equal bytes, on every driver. The diff id, the digest of these bytes, is printed.
+    Equal changes give equal bytes, on every driver. The diff id, the digest of these bytes, is printed unless they are
+    themselves.
 
     Example:
       lamina container diff web -o web.tar
     """
-    with session.store() as store:
-        written = store.containers.diff(container, output)
-    render.one(session.format, written, written.diff_id)
+    from lamina.cli.output import written
+
+    with session.store() as store, written(output) as file:
+        found = store.containers.diff(container, file)
+    if output != "-":
+        render.one(session.format, found, found.diff_id)
 
 
 @command.command()
@@ -162,7 +164,7 @@ def diff(session: Session, container: str, output: click.utils.LazyFile) -> None
 @click.option("--user", metavar="USER", help="Whom the image runs as.")
 @click.option("--workdir", metavar="DIR", help="Where the image runs.")
 @pass_session
-def commit(session: Session, container: str, tag: str, message: str, author: str, **settings: object) -> None:
+def commit(session: Session, /, container: str, tag: str, message: str, author: str, **settings: object) -> None:
     """Make an image of a container and print its digest.
 
     The new image shares all layers of the old one and adds the container's changes as one more. The container stays as it is.
@@ -192,7 +194,7 @@ def remove(session: Session, containers: tuple[str, ...], force: bool) -> None: 
 
 def _members(settings: Mapping[str, object]) -> dict[str, object]:
     """Translate the options that were given to members of the ``config`` object of the OCI image specification."""
-    translations = {
+    translations: dict[str, tuple[str, Callable[[Any], object]]] = {  # Any: what click made of the option
         "env": ("Env", list),
         "labels": ("Labels", lambda given: pairs(given, "--label")),
         "cmd": ("Cmd", shlex.split),
@@ -200,9 +202,4 @@ def _members(settings: Mapping[str, object]) -> dict[str, object]:
         "user": ("User", str),
         "workdir": ("WorkingDir", str),
     }
-    found = {}
-    for name, value in settings.items():
-        if value:
-            member, translate = translations[name]
-            found[member] = translate(value)
-    return found
+    return {translations[name][0]: translations[name][1](value) for name, value in settings.items() if value}

@@ -14,7 +14,7 @@ from lamina.cli.session import Session, pass_session
 
 if TYPE_CHECKING:
     from lamina.image.config import HistoryEntry
-    from lamina.image.images import Image
+    from lamina.image.image import Image
 
 _NONE = "no images: `lamina image import` and `lamina image load` bring some"
 
@@ -105,7 +105,7 @@ def list_images(session: Session) -> None:
         Column("PLATFORM", lambda row: str(row.platform)),
         Column("LAYERS", lambda row: str(len(row.layers)), right=True),
         Column("SIZE", lambda row: render.size(row.size), right=True),
-        Column("CREATED", lambda row: render.when(row.created) if row.created else "-"),
+        Column("CREATED", _created, wrap=True, style=lambda row: "red" if row.damage else ""),
     ]
     render.table(session.format, found, columns, empty=_NONE)
 
@@ -126,7 +126,7 @@ def show(session: Session, name: str) -> None:
         ("manifest", found.digest),
         ("config", found.config_digest),
         ("platform", str(found.platform)),
-        ("created", render.when(found.created) if found.created else "-"),
+        ("created", _created(found)),
         ("author", found.config.author or "-"),
         ("entrypoint", " ".join(found.config.entrypoint) or "-"),
         ("command", " ".join(found.config.cmd) or "-"),
@@ -188,3 +188,9 @@ def remove(session: Session, images: tuple[str, ...]) -> None:
     with session.store() as store:
         for name in images:
             store.images.remove(name)
+
+
+def _created(image: Image) -> str:
+    if image.damage:
+        return f"damaged: {image.damage}"
+    return render.when(image.created) if image.created else "-"

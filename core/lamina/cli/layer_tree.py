@@ -30,7 +30,7 @@ class Standing:
     images: tuple[str, ...]
     #: The container whose writable layer it is.
     container: str
-    #: How many images and containers stand on it, its own included.
+    #: How many images and containers show it.
     users: int
 
 
@@ -40,22 +40,19 @@ def survey(store: Store) -> tuple[Standing, ...]:
     for image in store.images.list():
         images[image.layer] += image.names or (render.short(image.digest),)
     containers = {container.snapshot: container.name for container in store.containers.list()}
-    snapshots = list(store.graph.walk())
-    users = {each.key: len(images[each.key]) + (each.key in containers) for each in snapshots}
-    for each in reversed(snapshots):
-        if each.parent:
-            users[each.parent] += users[each.key]
+    usage = {row.key: row for row in store.usage().snapshots}
     return tuple(
         Standing(
             key=each.key,
             kind=each.kind,
             parent=each.parent,
-            size=store.graph.usage(each.key).size,
+            size=usage[each.key].usage.size,
             images=tuple(images[each.key]),
             container=containers.get(each.key, ""),
-            users=users[each.key],
+            users=usage[each.key].dependents,
         )
-        for each in snapshots
+        for each in store.graph.walk()
+        if each.key in usage  # else it was made since we counted
     )
 
 
@@ -81,9 +78,7 @@ def summary(found: Sequence[Standing]) -> str:
     """Tell what all of it takes, and what it would take if nothing were shared."""
     stored = sum(each.size for each in found)
     apart = sum(each.size * max(each.users, 1) for each in found)
-    if apart == stored:
-        return f"{render.size(stored)} on disk"
-    return f"{render.size(stored)} on disk; a copy of its own for each image and container would take {render.size(apart)}"
+    return f"{render.size(stored)} on disk; a copy for each image and container would take {render.size(apart)}"
 
 
 def _line(standing: Standing, depth: int, *, joined: bool) -> Line:
