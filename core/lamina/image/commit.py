@@ -13,6 +13,7 @@ from lamina.diff.digests import DigestingWriter
 from lamina.errors import ImageNotFoundError
 from lamina.image.config import HistoryEntry, ImageConfig, creation_time
 from lamina.image.files import open_regular
+from lamina.image.image import read_manifest
 from lamina.image.spec import OCI_MANIFEST, Descriptor, Platform, config_type, layer_type, write_manifest
 from lamina.image.transfer import Brought
 
@@ -88,7 +89,7 @@ class Maker:
     def _below(self, key: str, base: Image | None) -> tuple[ImageConfig, str, list[Descriptor]]:
         """Return what the new image stands on: config, media type of the manifest, and layers."""
         if base:
-            layers = self._shelf.manifest(base.digest, base.media_type, self._limits).layers
+            layers = read_manifest(base.digest, base.media_type, self._shelf.blobs, self._limits).layers
             sizes = {layer.digest: layer.size for layer in layers}
             if self._ingest.lease(sizes) != frozenset(sizes):
                 raise ImageNotFoundError(base.digest)  # removed meanwhile

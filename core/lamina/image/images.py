@@ -6,11 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamina.errors import ImageError, ImageInUseError, ImageNotFoundError, InvalidReferenceError, LaminaError
+from lamina.errors import ImageError, ImageInUseError, ImageNotFoundError, InvalidReferenceError
 from lamina.image import records
 from lamina.image.commit import Maker, Step
-from lamina.image.config import ImageConfig
-from lamina.image.image import Image, ImageLayer
+from lamina.image.image import read_image, read_or_excuse
 from lamina.image.location import Location, Transport
 from lamina.image.progress import Silence
 from lamina.image.reference import Reference
@@ -18,7 +17,6 @@ from lamina.image.saving import Saving, check_target
 from lamina.image.shelf import Shelf
 from lamina.image.spec import Platform, checked_ref_name, digest_of
 from lamina.image.transfer import Transfer, offers_at
-from lamina.layers import chain_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,20 +26,13 @@ if TYPE_CHECKING:
     from lamina.graph import LayerGraph
     from lamina.host import Host
     from lamina.image.config import HistoryEntry
+    from lamina.image.image import Image
     from lamina.image.offer import Offer
     from lamina.image.progress import Progress
     from lamina.image.shelf import Collected, Ingest
     from lamina.layers import Layers
     from lamina.metadata.database import Database, Reader, Writer
     from lamina.metadata.journal import Intent, Journal
-
-#: An image's manifest and its media type, its config, the key of its top layer, and the bytes of its blobs.
-_ROW = """
-SELECT i.digest, i.media_type, i.config, coalesce(s.key, ''), (
-    SELECT sum(size) FROM blobs WHERE digest = i.digest OR digest IN (SELECT blob FROM image_blobs WHERE image = i.digest)
-) FROM images i LEFT JOIN snapshots s ON s.id = i.layer
-"""
-_Row = tuple[str, str, str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +168,8 @@ class Images:
     def list(self) -> tuple[Image, ...]:
         """Return all images, by name. One that is damaged is there too, and says so."""
         with self._database.reading() as tx:
-            rows = [(row, records.names_of(tx, row[0])) for row in tx.rows(_ROW)]
-        found = [self._read_or_excuse(row, names) for row, names in rows]
+            rows = [(row, records.names_of(tx, row[0])) for row in tx.rows(records.IMAGES)]
+        found = [read_or_excuse(row, names, self._shelf.blobs, self._limits) for row, names in rows]
         return tuple(sorted(found, key=lambda image: (image.names or ("~",), image.digest)))
 
     def get(self, name: str) -> Image:
@@ -186,10 +177,10 @@ class Images:
         with self._database.reading() as tx:
             digest = records.resolve(tx, name)
             names = records.names_of(tx, digest)
-            row = tx.row(f"{_ROW} WHERE i.digest = ?", digest)
+            row = tx.row(f"{records.IMAGES} WHERE i.digest = ?", digest)
         if row is None:
             raise ImageNotFoundError(name)
-        return self._read(row, names)
+        return read_image(row, names, self._shelf.blobs, self._limits)
 
     def find(self, name: str) -> Image | None:
         """Return one image, or None where :meth:`get` would raise for its name."""
@@ -213,7 +204,7 @@ class Images:
             records.set_name(tx, reference, records.resolve(tx, name))
 
     def check_free(self, name: str) -> None:
-        """Raise :class:`lamina.errors.ImageExistsError` for a name that is taken, :class:`InvalidReferenceError` for what is none."""
+        """Raise :class:`lamina.errors.ImageExistsError` for a taken name, :class:`InvalidReferenceError` for what is none."""
         reference = str(Reference.for_tag(name))
         with self._database.reading() as tx:
             records.check_free(tx, reference)
@@ -265,46 +256,6 @@ class Images:
                 if offer.manifest_bytes is not None:
                     for name in names:
                         records.check_free(tx, name, digest_of(offer.manifest_bytes))
-
-    def _read(self, row: _Row, names: tuple[str, ...]) -> Image:
-        digest, media_type, config_digest, layer, size = row
-        manifest = self._shelf.manifest(digest, media_type, self._limits)
-        config = ImageConfig.read(self._shelf.blobs.read(config_digest, self._limits), config_digest, self._limits)
-        layers, chain = [], ""
-        for diff_id, blob in zip(config.diff_ids, manifest.layers, strict=True):
-            chain = chain_id(chain, diff_id)
-            layers.append(ImageLayer(diff_id, chain, blob.digest, blob.size, blob.media_type))
-        return Image(
-            digest=digest,
-            media_type=media_type,
-            config_digest=config_digest,
-            names=names,
-            created=config.created,
-            platform=config.platform,
-            layers=tuple(layers),
-            config=config,
-            size=size,
-            layer=layer,
-        )
-
-    def _read_or_excuse(self, row: _Row, names: tuple[str, ...]) -> Image:
-        try:
-            return self._read(row, names)
-        except (LaminaError, ValueError) as error:
-            nothing = ImageConfig(Platform("", ""))
-            return Image(
-                digest=row[0],
-                media_type=row[1],
-                config_digest=row[2],
-                names=names,
-                created=None,
-                platform=nothing.platform,
-                layers=(),
-                config=nothing,
-                size=row[4],
-                layer=row[3],
-                damage=str(error),
-            )
 
 
 def _named(offers: tuple[Offer, ...], given: str, location: Location) -> list[tuple[Offer, tuple[str, ...]]]:

@@ -87,15 +87,17 @@ class Layout:
     def _resolve(self, descriptor: Descriptor, platform: Platform | None, where: str) -> Descriptor:
         """Follow indexes to the manifest of the platform."""
         for _ in range(_DEPTH):
-            if descriptor.media_type in MANIFESTS:
-                return descriptor
             if descriptor.media_type not in INDEXES:
-                raise ManifestError(where, f"is {descriptor.media_type}, which is no image")
+                break
             index = read_document(self._document(descriptor), descriptor.digest, descriptor.media_type, self._limits)
             if not isinstance(index, Index):
                 raise ManifestError(descriptor.digest, "is a manifest, its descriptor says an index")
             descriptor = _of_platform(index.manifests, platform or Platform.here(), where)
-        raise ManifestError(where, f"hides behind more than {_DEPTH} indexes")
+        if descriptor.media_type in INDEXES:
+            raise ManifestError(where, f"hides behind more than {_DEPTH} indexes")
+        if descriptor.media_type not in MANIFESTS:
+            raise ManifestError(where, f"is {descriptor.media_type}, which is no image")
+        return descriptor
 
     def _document(self, descriptor: Descriptor) -> bytes:
         """Return the verified bytes of a manifest, index or config."""

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 #: The beginning of a digest, as ``image list`` shows it, or more or less of it.
 _PREFIX: Final = re.compile(r"(?:sha256:)?([0-9a-f]{6,64})", re.ASCII)
 
+#: An image's manifest and the media type of that, its config, the key of its top layer, and the bytes of its blobs.
+IMAGES: Final = """
+SELECT i.digest, i.media_type, i.config, coalesce(s.key, ''), (
+    SELECT sum(size) FROM blobs WHERE digest = i.digest OR digest IN (SELECT blob FROM image_blobs WHERE image = i.digest)
+) FROM images i LEFT JOIN snapshots s ON s.id = i.layer
+"""
+
 
 def resolve(tx: Reader, text: str) -> str:
     """Return the manifest digest of the image that ``text`` means.

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from lamina.errors import ManifestError, SnapshotInUseError, SnapshotNotFoundError, StoreBusyError
+from lamina.errors import SnapshotInUseError, SnapshotNotFoundError, StoreBusyError
 from lamina.image.blobs import Blobs, staged
-from lamina.image.spec import Manifest, digest_of, read_document
+from lamina.image.spec import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from lamina.diff import Limits
     from lamina.graph import LayerGraph
     from lamina.host import Host
     from lamina.image.blobs import Staged
@@ -103,13 +102,6 @@ class Shelf:
         """Yield a transaction that is as durable as the store promises."""
         with self.database.writing(durable=self._durable) as tx:
             yield tx
-
-    def manifest(self, digest: str, media_type: str, limits: Limits) -> Manifest:
-        """Return the manifest of an image of this store."""
-        found = read_document(self.blobs.read(digest, limits), digest, media_type, limits)
-        if not isinstance(found, Manifest):
-            raise ManifestError(digest, "is an index, the records say a manifest")
-        return found
 
     def take_back(self, intent: Intent) -> Collected:
         """Clear away what ``intent`` leased and nobody needs, and end it. For operations that failed, or whose process died."""
