@@ -11,19 +11,17 @@ if TYPE_CHECKING:
     from lamina.diff import Writable
     from lamina.layers import Diff, Layers
     from lamina.model import Change, Snapshot
-    from lamina.mounting import Mounts
 
 
 class Work:
     """What ``with store.fork(…) as work:`` yields. Outside that block it is of no use any more."""
 
-    def __init__(self, key: str, path: Path, layers: Layers, mounts: Mounts, commit: Callable[[str], Snapshot]) -> None:
+    def __init__(self, key: str, path: Path, layers: Layers, commit: Callable[[str], Snapshot]) -> None:
         #: Key of the active snapshot in the layer graph.
         self.key = key
         #: The root of the tree: a directory like any other.
         self.path = path
         self._layers = layers
-        self._mounts = mounts
         self._commit = commit
 
     def changes(self) -> Iterator[Change]:
