@@ -17,7 +17,6 @@
 ``union``         … the upper directory of a union, and ``marks`` in it
 ``directories``   … open directories that get their proper time back
 ``sweep``         … removing what this layer did not bring
-``trail``         going down a tree and up again with few handles
 ``walk``          what a tree changed relative to its parent
 ``same``          … whether a node is equal in both
 ``links``         … what hard links make of that

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 from lamina.diff.directories import DEFAULT_ACL
 from lamina.diff.entries import NO_XATTRS, Entry, EntryKind, printable
 from lamina.diff.xattrs import carried, is_carried
-from lamina.errors import HostError
+from lamina.errors import HostError, MountBusyError
 from lamina.host import xattr
+from lamina.host.descent import Descent, open_quietly
 from lamina.host.syscalls import chmod_at
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from lamina.diff.directories import Directory
 
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _TYPES: Final = {EntryKind.CHAR: stat.S_IFCHR, EntryKind.BLOCK: stat.S_IFBLK, EntryKind.FIFO: stat.S_IFIFO}
 _KINDS: Final = {
@@ -59,11 +59,23 @@ def read_node(path: bytes, status: os.stat_result, dir_fd: int, name: bytes) -> 
 
 
 def open_file(dir_fd: int, name: bytes) -> int:
-    """Open a regular file for reading; where we may, its access time stays. Neither waits for a FIFO nor follows links."""
+    """Open a regular file for reading; neither waits for a FIFO nor follows a link."""
+    return open_quietly(dir_fd, os.fsdecode(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def descent(dir_fd: int) -> Descent:
+    """Return a way down from an open directory, which stays the caller's."""
+    return Descent(os.open(b".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=dir_fd))
+
+
+def enter(where: Descent, name: bytes) -> None:
+    """Go into a directory; one that something is mounted on raises :class:`lamina.errors.MountBusyError`."""
     try:
-        return os.open(name, _READ | os.O_NOATIME, dir_fd=dir_fd)
-    except PermissionError:  # the file is somebody else's, and we are not privileged
-        return os.open(name, _READ, dir_fd=dir_fd)
+        where.enter(os.fsdecode(name))
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise MountBusyError(printable(name), ["what is mounted there"]) from error
+        raise
 
 
 class Maker:

@@ -17,9 +17,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lamina.diff.entries import NO_XATTRS, Entry, EntryKind, printable
-from lamina.diff.nodes import open_file, read_node
+from lamina.diff.nodes import descent, enter, open_file, read_node
 from lamina.diff.tar_writer import TarWriter
-from lamina.diff.trail import Trail
 from lamina.diff.whiteouts import PREFIX
 from lamina.errors import HostError, UnrepresentableError
 from lamina.model import ChangeKind
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lamina.diff.streams import Writable
+    from lamina.host.descent import Descent
     from lamina.model import Change
 
 
@@ -51,13 +51,11 @@ def pack(changes: Iterable[Change], child_fd: int, sink: Writable) -> PackResult
     Raises :class:`lamina.errors.UnrepresentableError` for a name that starts with ``.wh.``, for an extended attribute that no
     archive can hold, and for a file whose size changes while it is read, :class:`lamina.errors.HostError` for one that vanishes.
     """
-    packing = _Packing(child_fd, sink)
-    try:
+    with descent(child_fd) as at:
+        packing = _Packing(at, sink)
         for change in sorted(changes, key=_order):
             packing.add(change)
         return packing.finish()
-    finally:
-        packing.trail.close()
 
 
 def _order(change: Change) -> bytes:
@@ -73,8 +71,8 @@ def _order(change: Change) -> bytes:
 class _Packing:
     """One layer being written."""
 
-    def __init__(self, child_fd: int, sink: Writable) -> None:
-        self.trail = Trail(child_fd)
+    def __init__(self, tree: Descent, sink: Writable) -> None:
+        self._tree = tree
         self._writer = TarWriter(sink)
         #: Components of the directory at hand.
         self._at: list[bytes] = []
@@ -90,7 +88,7 @@ class _Packing:
         """Write one change."""
         path = change.path
         if path == b".":
-            self._write(replace(read_node(b"", os.fstat(self.trail.fd), self.trail.fd, b"."), name=b"./"))
+            self._write(replace(read_node(b"", os.fstat(self._tree.fd), self._tree.fd, b"."), name=b"./"))
             return
         above, _, name = path.rpartition(b"/")
         if name.startswith(PREFIX):
@@ -120,7 +118,7 @@ class _Packing:
             common += 1
         gone = len(self._at) - common
         for _ in range(gone):
-            self.trail.up()
+            self._tree.leave()
         del self._at[common:]
         del self._due[max(0, len(self._due) - gone) :]
         for name in names[common:]:
@@ -129,12 +127,12 @@ class _Packing:
             if name.startswith(PREFIX):
                 raise _reserved(here)
             if here != self._latest:
-                status = os.stat(name, dir_fd=self.trail.fd, follow_symlinks=False)
-                self._due.append(read_node(here + b"/", status, self.trail.fd, name))
-            self.trail.down(name)
+                status = os.stat(name, dir_fd=self._tree.fd, follow_symlinks=False)
+                self._due.append(read_node(here + b"/", status, self._tree.fd, name))
+            enter(self._tree, name)
 
     def _add_node(self, path: bytes, name: bytes) -> None:
-        dir_fd = self.trail.fd
+        dir_fd = self._tree.fd
         status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
         if stat.S_ISSOCK(status.st_mode):
             self._sockets += 1
@@ -151,9 +149,9 @@ class _Packing:
             self._write(read_node(path, status, dir_fd, name))
 
     def _add_file(self, path: bytes, name: bytes) -> None:
-        fd = open_file(self.trail.fd, name)
+        fd = open_file(self._tree.fd, name)
         try:
-            entry = read_node(path, os.fstat(fd), self.trail.fd, name)
+            entry = read_node(path, os.fstat(fd), self._tree.fd, name)
             if entry.kind is not EntryKind.FILE:
                 raise UnrepresentableError(printable(path), "it changed while it was read")
             self._write(entry, fd)

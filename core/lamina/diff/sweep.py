@@ -7,13 +7,13 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from lamina.diff.nodes import reset
-from lamina.diff.trail import Trail
+from lamina.diff.nodes import descent, enter, reset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from lamina.diff.directories import Directory, Record
+    from lamina.host.descent import Descent
 
 
 class Ledger(Protocol):
@@ -51,15 +51,14 @@ def sweep(ledger: Ledger, directory: Directory, names: Iterable[bytes] | None = 
     one that nobody described: the layer brought what is in it, and the directory itself went. Directories keep their times.
     Names that do not exist are fine. No other handle of a directory below may be open, for it knows the times.
     """
-    trail = Trail(directory.fd)
     top = iter(_list(directory.fd) if names is None else names)
     frames = [_Frame(b"", os.fstat(directory.fd), top, directory.record, is_own=True)]
-    try:
+    with descent(directory.fd) as at:
         while True:
             frame = frames[-1]
             for name in frame.names:
                 try:
-                    status = os.stat(name, dir_fd=trail.fd, follow_symlinks=False)
+                    status = os.stat(name, dir_fd=at.fd, follow_symlinks=False)
                 except FileNotFoundError:
                     continue
                 is_own = keep and ledger.brings(frame.record, name)
@@ -67,40 +66,38 @@ def sweep(ledger: Ledger, directory: Directory, names: Iterable[bytes] | None = 
                     if is_own:
                         frame.kept = True
                     else:
-                        os.unlink(name, dir_fd=trail.fd)
+                        os.unlink(name, dir_fd=at.fd)
                         frame.changed = True
                     continue
                 record = ledger.record(status.st_ino)
                 if is_own and record is None:
                     frame.kept = True
                     continue
-                trail.down(name)
-                frames.append(_Frame(name, status, iter(_list(trail.fd)), record, is_own))
+                enter(at, name)
+                frames.append(_Frame(name, status, iter(_list(at.fd)), record, is_own))
                 break
             else:
                 frames.pop()
                 if not frames:
                     directory.touched = directory.touched or frame.changed
                     return frame.kept
-                _leave(ledger, trail, frame, frames[-1])
-    finally:
-        trail.close()
+                _leave(ledger, at, frame, frames[-1])
 
 
-def _leave(ledger: Ledger, trail: Trail, frame: _Frame, above: _Frame) -> None:
+def _leave(ledger: Ledger, at: Descent, frame: _Frame, above: _Frame) -> None:
     """Go up from a directory in which nothing more has to go."""
     ledger.settle(frame.status.st_ino)
     if not (frame.is_own or frame.kept):
-        trail.up()
-        os.rmdir(frame.name, dir_fd=trail.fd)
+        at.leave()
+        os.rmdir(frame.name, dir_fd=at.fd)
         above.changed = True
         return
     above.kept = True
     if not frame.is_own:
-        reset(trail.fd)
+        reset(at.fd)
     elif frame.changed:
-        os.utime(trail.fd, ns=(frame.status.st_atime_ns, frame.status.st_mtime_ns))
-    trail.up()
+        os.utime(at.fd, ns=(frame.status.st_atime_ns, frame.status.st_mtime_ns))
+    at.leave()
 
 
 def _list(fd: int) -> list[bytes]:

@@ -28,15 +28,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from lamina.diff.links import IncompleteError, Links
 from lamina.diff.names import order
-from lamina.diff.nodes import implicit, read_node
+from lamina.diff.nodes import descent, enter, implicit, read_node
 from lamina.diff.same import Seen, same_metadata, same_node
-from lamina.diff.trail import Trail
 from lamina.model import Change, ChangeKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from lamina.driver import Touched
+    from lamina.host.descent import Descent
 
 #: What to look at in a directory: a name stands for itself and for what is to be looked at in it, None for everything.
 _Wanted: TypeAlias = "dict[bytes, _Wanted | None]"
@@ -142,23 +142,23 @@ class _Walk:
         self._since = since
         self._child_fd = child_fd
         self._parent_fd = parent_fd
-        self._child = Trail(child_fd)
-        self._parent = Trail(child_fd if parent_fd is None else parent_fd)
 
     def run(self, wanted: _Wanted | None) -> Iterator[Change]:
         """Yield the changes of nodes one by one, without what follows from hard links."""
         if self._is_root_modified():
             yield Change(b".", ChangeKind.MODIFIED)
         has_parent = self._parent_fd is not None
-        levels = [self._level(b"", wanted, in_both=has_parent, is_settled=self._since > 0)]
-        try:
+        # Any handle will do where there is no parent, for no directory is in both then.
+        below_fd = self._child_fd if self._parent_fd is None else self._parent_fd
+        with descent(self._child_fd) as child, descent(below_fd) as parent:
+            levels = [_level(child.fd, parent.fd, b"", wanted, in_both=has_parent, is_settled=self._since > 0)]
             while levels:
                 level = levels[-1]
                 for name in level.names:
-                    here = _see(self._child.fd, name, level.here)
+                    here = _see(child.fd, name, level.here)
                     if here is not None and self._is_untouched(level, here):
                         continue
-                    below = _see(self._parent.fd, name, level.below)
+                    below = _see(parent.fd, name, level.below)
                     kind = self._judge(level, below, here)
                     path = level.prefix + name
                     if has_parent:
@@ -169,20 +169,19 @@ class _Walk:
                         continue
                     in_both = below is not None and below.is_directory
                     deeper = level.wanted[name] if level.wanted is not None and in_both else None
-                    if deeper == {} or not self._down(name, in_both=in_both):
+                    if deeper == {} or not _enter(child, name):
                         continue
-                    is_settled = level.is_settled and here.status.st_ctime_ns < self._since
-                    levels.append(self._level(path + b"/", deeper, in_both=in_both, is_settled=is_settled))
+                    if in_both:
+                        enter(parent, name)
+                    is_settled = level.is_settled and in_both and here.status.st_ctime_ns < self._since
+                    levels.append(_level(child.fd, parent.fd, path + b"/", deeper, in_both=in_both, is_settled=is_settled))
                     break
                 else:
                     levels.pop()
                     if levels:
-                        self._child.up()
+                        child.leave()
                         if level.in_both:
-                            self._parent.up()
-        finally:
-            self._child.close()
-            self._parent.close()
+                            parent.leave()
 
     def _is_root_modified(self) -> bool:
         here = Seen(self._child_fd, b".", os.fstat(self._child_fd))
@@ -219,23 +218,23 @@ class _Walk:
             return ChangeKind.DELETED
         return None if same else ChangeKind.MODIFIED
 
-    def _down(self, name: bytes, *, in_both: bool) -> bool:
-        """Go into a directory; False if it has vanished."""
-        try:
-            self._child.down(name)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        if in_both:
-            self._parent.down(name)
-        return True
 
-    def _level(self, prefix: bytes, wanted: _Wanted | None, *, in_both: bool, is_settled: bool) -> _Level:
-        """Describe the directory that was gone into."""
-        if wanted is not None:
-            return _Level(prefix, iter(sorted(wanted)), wanted, None, None, in_both, is_settled)
-        here = _names(self._child.fd)
-        below = _names(self._parent.fd) if in_both else frozenset()
-        return _Level(prefix, iter(sorted(here | below)), None, here, below, in_both, is_settled and in_both)
+def _level(child_fd: int, parent_fd: int, prefix: bytes, wanted: _Wanted | None, *, in_both: bool, is_settled: bool) -> _Level:
+    """Describe the directory that is open in the child and, if it is there, in the parent."""
+    if wanted is not None:
+        return _Level(prefix, iter(sorted(wanted)), wanted, None, None, in_both, is_settled)
+    here = _names(child_fd)
+    below = _names(parent_fd) if in_both else frozenset()
+    return _Level(prefix, iter(sorted(here | below)), None, here, below, in_both, is_settled)
+
+
+def _enter(child: Descent, name: bytes) -> bool:
+    """Go into a directory of the child; False if it has vanished."""
+    try:
+        enter(child, name)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _names(fd: int) -> frozenset[bytes]:
