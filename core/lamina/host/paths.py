@@ -66,8 +66,6 @@ def walk(root_fd: int, path: bytes, flags: int, mode: int, resolve: int) -> int:
         raise _refusal(errno.ENOENT, path)
     if path.startswith(b"/") and resolve & RESOLVE_BENEATH:
         raise _refusal(errno.EXDEV, path)
-    if path.endswith(b"/"):
-        flags |= os.O_DIRECTORY
     mount = syscalls.mount_id(root_fd) if resolve & RESOLVE_NO_XDEV else None
     pending = _components(path)
     links = 0
@@ -75,7 +73,11 @@ def walk(root_fd: int, path: bytes, flags: int, mode: int, resolve: int) -> int:
     try:
         while pending:
             name = pending.pop()
+            if name == b".":
+                continue
             if name == b"..":
+                if not stat.S_ISDIR(os.fstat(trail[-1]).st_mode):
+                    raise _refusal(errno.ENOTDIR, path)
                 if len(trail) > 1:
                     os.close(trail.pop())
                 elif resolve & RESOLVE_BENEATH:
@@ -114,8 +116,9 @@ def walk(root_fd: int, path: bytes, flags: int, mode: int, resolve: int) -> int:
 
 
 def _components(path: bytes) -> list[bytes]:
-    """The names of ``path``, the first one last."""
-    return [name for name in reversed(path.split(b"/")) if name not in (b"", b".")]
+    """The names of ``path``, the first one last. A slash at the end is one more ``.``: it demands a directory, too."""
+    names = [name for name in reversed(path.split(b"/")) if name]
+    return [b".", *names] if path.endswith(b"/") else names
 
 
 def _is_link(dir_fd: int, name: bytes) -> bool:
