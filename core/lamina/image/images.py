@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lamina.errors import ImageError, ImageInUseError, ImageNotFoundError, InvalidReferenceError
 from lamina.image import records
+from lamina.image.checks import check_blobs, check_images
 from lamina.image.commit import Maker, Step
 from lamina.image.image import read_image, read_or_excuse
 from lamina.image.location import Location, Transport
@@ -19,6 +20,7 @@ from lamina.image.spec import Platform, checked_ref_name, digest_of
 from lamina.image.transfer import Transfer, offers_at
 
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from lamina.layers import Layers
     from lamina.metadata.database import Database, Reader, Writer
     from lamina.metadata.journal import Intent, Journal
+    from lamina.recovery import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +243,11 @@ class Images:
     def collect(self) -> Collected:
         """Clear away what no name, no container and no running operation leads to; see :meth:`Shelf.collect`."""
         return self._shelf.collect()
+
+    def check(self, *, deep: bool = False) -> builtins.list[Finding]:
+        """Return where images, blobs and files disagree; ``deep`` reads every blob."""
+        findings = check_blobs(self._database, self._shelf.blobs, deep=deep)
+        return [*check_images(self.list()), *findings]
 
     def take_back(self, intent: Intent) -> None:
         """Clear away what an operation of a dead process brought, and end its intent. For recovery."""

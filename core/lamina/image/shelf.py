@@ -76,7 +76,7 @@ class Shelf:
         self._staging = root / "staging"
         self.journal = journal
         self.graph = graph
-        self._host = host
+        self.host = host
         self._durable = durable
 
     @contextmanager
@@ -93,7 +93,7 @@ class Shelf:
             try:
                 yield Ingest(self, intent, staging)
             finally:
-                self._host.remove_tree(staging)
+                self.host.remove_tree(staging)
                 if intent.id:
                     self.take_back(intent)
 
@@ -122,7 +122,7 @@ class Shelf:
     def collect(self) -> Collected:
         """Clear away everything that no name, no container and no running operation leads to.
 
-        That is images whose names went to others, layers named by chain id, blobs, and blob files without a record.
+        That is images whose names went to others, layers named by chain id, blobs, and files that no record explains.
         """
         taken = Collected(self._forget_nameless())
         with self.database.reading() as tx:
@@ -130,6 +130,7 @@ class Shelf:
             blobs = {digest for (digest,) in tx.rows("SELECT digest FROM blobs")}
         for key in layers:
             taken += self._remove_layer(key)
+        self._sweep_staging()
         return taken + self._remove_blobs(sorted(blobs.union(self.blobs.digests())))
 
     def forget(self, tx: Writer, image: str, intent: Intent) -> None:
@@ -149,6 +150,15 @@ class Shelf:
             for digest in found:
                 tx.run("DELETE FROM images WHERE digest = ?", digest)
         return found
+
+    def _sweep_staging(self) -> None:
+        """Remove what a power cut left of operations whose intents it took with it."""
+        there = list(self._staging.iterdir())  # before the intents: each is written down before its directory is made
+        with self.database.reading() as tx:
+            explained = {path for (path,) in tx.rows("SELECT json_extract(detail, '$.staging') FROM intents")}
+        for path in there:
+            if str(path) not in explained:
+                self.host.remove_tree(path)
 
     def _remove_layer(self, key: str) -> Collected:
         try:
@@ -232,6 +242,7 @@ class Ingest:
     @contextmanager
     def publish(self) -> Iterator[Writer]:
         """Yield the transaction that makes all of it count; the records of the blobs are in it already. Ends the operation."""
+        self._shelf.host.remove_tree(self.staging)  # before the intent that explains it ends
         with self._shelf.writing() as tx:
             now = time.time_ns()
             for digest, size in self._sizes.items():
