@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
 LAYER = archive([directory("etc"), file("etc/motd", "hello\n")])
 ABOVE = archive([file("etc/issue", "above\n")])
+#: Compresses to no less than it is.
+NOISE = random.Random(0).randbytes(1_000_000)
 #: Not kept, since they tell of processes and not of what is stored; and the counter behind ids that are never used twice.
 PASSING = {"sqlite_sequence"}
 
@@ -69,9 +72,9 @@ def load(place: Path) -> tuple[str, ...]:
     return ("image", "load", f"oci-archive:{place}", "-t", "refused")
 
 
-@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("kept", [0.01, 0.5, 0.99])
 def test_a_truncated_archive(small: Command, tmp_path: Path, kept: float) -> None:
-    whole = write_archive(tmp_path / "whole.tar", image(LAYER, archive([file("data", bytes(range(256)) * 400)]))).read_bytes()
+    whole = write_archive(tmp_path / "whole.tar", image(LAYER, archive([file("data", NOISE)]))).read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[: int(len(whole) * kept)])
 
     refuse(small, errors.MalformedArchiveError, *load(tmp_path / "cut.tar"), mentioning=("cut.tar", "get a fresh copy"))
@@ -88,7 +91,7 @@ def test_a_truncated_archive_of_a_real_image(small: Command, debian: Material, t
 
 def test_an_archive_with_one_byte_of_a_layer_flipped(small: Command, tmp_path: Path) -> None:
     files = image(LAYER, ABOVE)
-    name = next(name for name, data in files.items() if data[:2] == b"\x1f\x8b")
+    name = [name for name, data in files.items() if data[:2] == b"\x1f\x8b"][1]
     files[name] = files[name][:40] + bytes([files[name][40] ^ 1]) + files[name][41:]
     place = write_archive(tmp_path / "flipped.tar", files)
 
@@ -135,7 +138,7 @@ def test_an_image_that_a_container_needs(small: Command) -> None:
 def test_a_layer_that_others_stand_on(small: Command) -> None:
     base = small.json("image", "show", "tiny")["layers"][0]["chain_id"]
 
-    refuse(small, errors.SnapshotInUseError, "layer", "remove", base, mentioning=(base, "remove those first"))
+    refuse(small, errors.SnapshotInUseError, "layer", "remove", base, mentioning=(base, "those first"))
 
 
 def test_committing_over_a_name(small: Command) -> None:
