@@ -6,7 +6,7 @@ import json
 import os
 import time
 import uuid
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 from lamina import plugins as plugin_loading
 from lamina.config import default_root, parse_options
 from lamina.diff import Limits
-from lamina.driver import Check
-from lamina.errors import DriverUnavailableError, StoreCorruptError, StoreDriverError, StoreNotFoundError
+from lamina.errors import DriverUnavailableError, ImageNotFoundError, StoreDriverError, StoreNotFoundError
 from lamina.graph import LayerGraph
 from lamina.host.kernel import KernelHost
 from lamina.host.locks import LockFile
@@ -84,28 +83,43 @@ def open(
     What dead processes left half done is completed or taken back. Raises :class:`StoreNotFoundError` (with ``create=False``),
     :class:`DriverUnavailableError` naming what is missing, :class:`lamina.errors.DriverNotFoundError`, and the other store errors.
     """
-    home = Path(root) if root is not None else default_root()
-    home = Path(os.path.abspath(home))
+    home = Path(os.path.abspath(root if root is not None else default_root()))
+    if not create and not (home / "lamina.db").exists():
+        raise StoreNotFoundError(home)
     found = plugins or plugin_loading.load()
     host = KernelHost()
     with ExitStack() as undo:
-        if not (home / "lamina.db").exists() and not create:
-            raise StoreNotFoundError(home)
-        for directory in (home, home / "driver", home / "blobs", home / "staging", home / "mnt"):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        locks = LockFile(home / "lock")
+        for directory in (home, *(home / name for name in ("driver", "blobs", "staging", "mnt"))):
+            _make_directory(directory, undo)
         database = Database(home / "lamina.db")
         undo.callback(database.close)
+        locks = LockFile(home / "lock")
         record = _record(database, home)
         if record is None:
+            name = _choose_driver(host, home / "driver", found, driver, options)
+            wanted = _Record(name, dict(options), Durability(durability or Durability.FULL))
             with locks.lock(_CREATION):
-                record = _record(database, home) or _create(database, host, home, found, driver, options, durability)
+                record = _record(database, home) or _create(database, wanted)
         if driver not in ("auto", record.driver):
             raise StoreDriverError(home, record.driver, driver)
         store = Store(home, host, found, database, Journal(database, locks), record, options, limits or Limits())
+        store.recovery.replay()
         undo.pop_all()
-    store.recovery.replay()
     return store
+
+
+def _make_directory(directory: Path, undo: ExitStack) -> None:
+    """Make a private directory, and those above it, where there is none; ``undo`` takes back what was made here."""
+    if directory.is_dir():
+        return
+    _make_directory(directory.parent, undo)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    undo.callback(_remove_if_empty, directory)
+
+
+def _remove_if_empty(directory: Path) -> None:
+    with suppress(OSError):  # another process may be making its store there
+        directory.rmdir()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,33 +139,23 @@ def _record(database: Database, home: Path) -> _Record | None:
     return _Record(row[0], json.loads(row[1]), Durability(row[2])) if row else None
 
 
-def _create(
-    database: Database,
-    host: Host,
-    home: Path,
-    plugins: Plugins,
-    driver: str,
-    options: Mapping[str, str],
-    durability: Durability | str | None,
-) -> _Record:
-    place = home / "driver"
-    if driver == "auto":
-        driver = plugins.choose(host, place, {name: parse_options(kind, options) for name, kind in plugins.drivers.items()}).driver
-    else:
-        kind = plugins.driver(driver)
-        report = kind.probe(host, place, parse_options(kind, options))
-        if not report.ok:
-            raise DriverUnavailableError(driver, *_reason(report.failures[0]))
-    record = _Record(driver, dict(options), Durability(durability or Durability.FULL))
+def _choose_driver(host: Host, place: Path, plugins: Plugins, name: str, options: Mapping[str, str]) -> str:
+    """Return the driver for a new store: the best that works at ``place``, or the one that was asked for, if it works."""
+    if name == "auto":
+        return plugins.choose(host, place, {each: parse_options(kind, options) for each, kind in plugins.drivers.items()}).driver
+    kind = plugins.driver(name)
+    report = kind.probe(host, place, parse_options(kind, options))
+    for failure in report.failures:
+        raise DriverUnavailableError(name, f"{failure.name}: {failure.evidence}", failure.remedy)
+    return name
+
+
+def _create(database: Database, record: _Record) -> _Record:
     database.create()
     with database.writing() as tx:
         values = (record.driver, json.dumps(dict(record.options)), record.durability, boot_id(), time.time_ns())
         tx.run("INSERT INTO store VALUES (1, ?, ?, ?, ?, ?)", *values)
     return record
-
-
-def _reason(check: Check) -> tuple[str, str]:
-    return f"{check.name}: {check.evidence}", check.remedy
 
 
 class Store:
@@ -204,9 +208,11 @@ class Store:
         is gone, with all that was written, unless :meth:`Work.commit` was called; also when this process is killed, from the next
         opening of the store on.
 
-        Raises :class:`lamina.errors.ImageNotFoundError`.
+        Raises :class:`ImageNotFoundError` for what is neither.
         """
         image = self.images.find(base) if base else None
+        if base and not image and not self.graph.exists(base):
+            raise ImageNotFoundError(base)
         parent = image.layer if image else base
         key = f"fork/{uuid.uuid4().hex}"
         with self._journal.intent() as intent:

@@ -75,9 +75,8 @@ class Writer(Reader):
 class Database:
     """The records of one store, for all threads of this process; each thread gets a connection of its own."""
 
-    def __init__(self, path: Path, *, always_relaxed: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._always_relaxed = always_relaxed
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[apsw.Connection] = []
@@ -127,10 +126,9 @@ class Database:
         """
         with self._translated():
             connection = self._connection()
-            full = durable and not self._always_relaxed
-            if self._local.full is not full:
-                connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
-                self._local.full = full
+            if self._local.durable is not durable:
+                connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._local.durable = durable
             connection.execute("BEGIN IMMEDIATE")
         try:
             with self._translated():
@@ -179,7 +177,7 @@ class Database:
         for setting in _SETTINGS:
             connection.execute(setting)
         self._local.connection = connection
-        self._local.full = None
+        self._local.durable = None
         with self._lock:
             self._connections.append(connection)
         return connection
