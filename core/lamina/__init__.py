@@ -1,4 +1,4 @@
-"""lamina keeps container images as layers and makes a stack of layers look like one directory.
+r"""lamina keeps container images as layers and makes a stack of layers look like one directory.
 
 ::
 

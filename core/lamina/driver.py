@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, ClassVar
 from lamina.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from lamina.host import Host
@@ -226,7 +226,7 @@ class UnionMount(ABC):
     def union(cls, directories: Sequence[Path], options: object, *, upper: Path | None = None, work: Path | None = None) -> Mount:
         """Return the mount that shows ``directories``, the first above the others, with :data:`UNION_SOURCE` as its source.
 
-        Read-only, unless ``upper`` is given: that lies above all others and takes every change. ``work`` is then an empty directory
-        on its filesystem. The paths are absolute and none is inside another. Raises
+        Read-only, unless ``upper`` is given: that lies above all others and takes every change. ``work`` is then an empty
+        directory on its filesystem. The paths are absolute and none is inside another. Raises
         :class:`lamina.errors.UnsupportedError` for more directories than can be united.
         """

@@ -1,10 +1,10 @@
 """Filters over snapshots, with the grammar and meaning of containerd's
 (https://github.com/containerd/containerd/blob/main/pkg/filters/filter.go).
 
-One filter is a comma-separated list of conditions that must all hold; of several filters one must hold. A condition is a field alone (it is
-set and not empty) or ``FIELD OPERATOR VALUE`` with ``==``, ``!=`` or ``~=`` (a regular expression found in it). Fields are ``name``, ``kind``,
-``parent`` and ``labels.NAME``; a name that holds other characters than letters, digits, ``_``, ``-`` and ``/`` is quoted:
-``labels."containerd.io/gc.root"``. Values may be quoted the same way, with JSON's escapes.
+One filter is a comma-separated list of conditions that must all hold; of several filters one must hold. A condition is a
+field alone (it is set and not empty) or ``FIELD OPERATOR VALUE`` with ``==``, ``!=`` or ``~=`` (a regular expression found in
+it). Fields are ``name``, ``kind``, ``parent`` and ``labels.NAME``; a name that holds other characters than letters, digits,
+``_``, ``-`` and ``/`` is quoted: ``labels."containerd.io/gc.root"``. Values may be quoted the same way, with JSON's escapes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def compile_filters(filters: Sequence[str]) -> Predicate:
     """
     alternatives = [_conjunction(text) for text in filters]
     if not alternatives:
-        return lambda snapshot: True
+        return lambda _snapshot: True
     return lambda snapshot: any(alternative(snapshot) for alternative in alternatives)
 
 

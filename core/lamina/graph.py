@@ -1,15 +1,15 @@
 """The layer graph: snapshots, their states, and the operations that lead from one to the next.
 
-The words are containerd's (core/snapshots): a snapshot is *committed* (a layer: immutable, may be a parent), *active* (writable, never a
-parent) or a *view* (read-only, never a parent). The life of an image and a container::
+The words are containerd's (core/snapshots): a snapshot is *committed* (a layer: immutable, may be a parent), *active*
+(writable, never a parent) or a *view* (read-only, never a parent). The life of an image and a container::
 
     prepare("unpack", "")  →  write  →  commit("base", "unpack")        a layer from nothing
     prepare("c1", "base")  →  run …  →  remove("c1")                    a container, thrown away
     prepare("c2", "base")  →  run …  →  commit("mine", "c2")            a container that became the next layer
 
-What holds throughout: a snapshot is visible only when it is complete; every change of the graph writes an intent first and completes in one
-transaction, so a crash leaves the state before or after, never between; a layer is never touched again; the cost of an operation
-does not grow with the number of snapshots.
+What holds throughout: a snapshot is visible only when it is complete; every change of the graph writes an intent first and
+completes in one transaction, so a crash leaves the state before or after, never between; a layer is never touched again; the
+cost of an operation does not grow with the number of snapshots.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class LayerGraph:
     def prepare(self, key: str, parent: str = "", *, labels: Mapping[str, str] | None = None) -> Snapshot:
         """Make an active snapshot ``key`` on top of the layer ``parent``, or of nothing.
 
-        Raises :class:`SnapshotExistsError`, :class:`SnapshotNotFoundError` (the parent), :class:`SnapshotStateError` (a parent that is no
-        layer) and ``ValueError`` (a key or label that cannot be one).
+        Raises :class:`SnapshotExistsError`, :class:`SnapshotNotFoundError` (the parent), :class:`SnapshotStateError` (a
+        parent that is no layer) and ``ValueError`` (a key or label that cannot be one).
         """
         with self._journal.intent() as intent:
             snapshot = self.begin(intent, "prepare", key, parent, labels=labels)
@@ -91,7 +91,8 @@ class LayerGraph:
     def begin(
         self, intent: Intent, operation: str, key: str, parent: str = "", *, labels: Mapping[str, str] | None = None
     ) -> Snapshot:
-        """Make an active snapshot that stays invisible until :meth:`show`, or :meth:`publish`, and goes if ``intent`` is abandoned.
+        """Make an active snapshot that stays invisible until :meth:`show`, or :meth:`publish`, and goes if ``intent`` is
+        abandoned.
 
         An exception after this must be answered with :meth:`discard`, unless the intent is left for recovery.
         """
@@ -111,7 +112,8 @@ class LayerGraph:
     def show(self, snapshot: Snapshot, intent: Intent | None = None) -> None:
         """Make visible, as active, what :meth:`begin` made; ends ``intent``, or leaves the snapshot in the care of its intent.
 
-        Not durable by itself: an active snapshot survives the death of its maker, and a power cut once something later was committed.
+        Not durable by itself: an active snapshot survives the death of its maker, and a power cut once something later was
+        committed.
         """
         mark = self._clock.read()
         with self._database.writing(durable=False) as tx:
@@ -178,7 +180,8 @@ class LayerGraph:
         """Turn the active snapshot ``key`` into the layer ``name``, whose labels are ``labels`` alone.
 
         When it returns, the layer's data and then its record are on stable storage (unless the store is relaxed). Raises
-        :class:`SnapshotExistsError` (the name), :class:`SnapshotNotFoundError`, and :class:`SnapshotStateError` for what is not active.
+        :class:`SnapshotExistsError` (the name), :class:`SnapshotNotFoundError`, and :class:`SnapshotStateError` for what is
+        not active.
         """
         _check_key(name)
         _check_labels(labels)
@@ -208,8 +211,8 @@ class LayerGraph:
         diff_id: str = "",
         lease: Intent | None = None,
     ) -> None:
-        """Turn what ``intent`` holds into the layer ``name``: data first, then the record; ends ``intent``. ``lease`` keeps the layer
-        from being collected from then on. Raises :class:`SnapshotExistsError` and leaves everything as it was."""
+        """Turn what ``intent`` holds into the layer ``name``: data first, then the record; ends ``intent``. ``lease`` keeps
+        the layer from being collected from then on. Raises :class:`SnapshotExistsError` and leaves everything as it was."""
         chain = self.numbers(snapshot)
         self._operations.commit(snapshot, chain, durable=self._durable)
         usage = self._driver.usage(snapshot.id, chain)
@@ -217,7 +220,8 @@ class LayerGraph:
             if tx.row("SELECT 1 FROM snapshots WHERE key = ? AND id <> ?", name, snapshot.id):
                 raise SnapshotExistsError(name)
             tx.run(
-                "UPDATE snapshots SET key = ?, kind = 'committed', state = 'ready', diff_id = ?, size = ?, inodes = ?, updated = ? WHERE id = ?",
+                "UPDATE snapshots SET key = ?, kind = 'committed', state = 'ready', diff_id = ?, size = ?, inodes = ?,"
+                " updated = ? WHERE id = ?",
                 *(name, diff_id, usage.size, usage.inodes, time.time_ns(), snapshot.id),
             )
             _set_labels(tx, snapshot.id, labels)
@@ -270,7 +274,8 @@ class LayerGraph:
             return tx.row("SELECT 1 FROM snapshots WHERE key = ? AND state IN ('ready', 'damaged')", key) is not None
 
     def walk(self, *filters: str) -> Iterator[Snapshot]:
-        """Yield the snapshots that satisfy any of ``filters`` (:mod:`lamina.filters`), parents before children; all without a filter.
+        """Yield the snapshots that satisfy any of ``filters`` (:mod:`lamina.filters`), parents before children; all without a
+        filter.
 
         What is yielded is the state when the walk began; operations are allowed meanwhile.
         """
@@ -316,8 +321,9 @@ class LayerGraph:
         return self._driver.usage(snapshot.id, chain)
 
     def update(self, key: str, labels: Mapping[str, str], *, fieldpaths: Iterable[str] = ()) -> Snapshot:
-        """Replace the labels of ``key``; with ``fieldpaths`` only what they name: ``labels`` for all, ``labels.NAME`` for one (deleted when
-        ``labels`` lacks it). Raises ``ValueError`` for any other path: nothing else of a snapshot can be changed.
+        """Replace the labels of ``key``; with ``fieldpaths`` only what they name: ``labels`` for all, ``labels.NAME`` for one
+        (deleted when ``labels`` lacks it). Raises ``ValueError`` for any other path: nothing else of a snapshot can be
+        changed.
         """
         _check_labels(labels)
         paths = tuple(fieldpaths) or ("labels",)
@@ -340,7 +346,8 @@ class LayerGraph:
         return self.stat(key)
 
     def untouched_before(self, key: str) -> int:
-        """Return the ctime, ns, below which whatever is in the tree of ``key`` came untouched from its parent; 0 where that is unknown."""
+        """Return the ctime, ns, below which whatever is in the tree of ``key`` came untouched from its parent; 0 where that
+        is unknown."""
         with self._database.reading() as tx:
             row = tx.row("SELECT prepared, boot, clock_offset FROM snapshots WHERE key = ?", key)
         return self._clock.since(Mark(*row)) if row else 0
@@ -368,7 +375,8 @@ class LayerGraph:
     # after a crash ----------------------------------------------------------------------------------------------------
 
     def replay(self, abandoned: Abandoned, intent: Intent) -> None:
-        """Bring an operation whose owner died to its end: a removal forwards, everything else back. Idempotent; ends ``intent``."""
+        """Bring an operation whose owner died to its end: a removal forwards, everything else back. Idempotent; ends
+        ``intent``."""
         with self._database.reading() as tx:
             row = tx.row(f"SELECT {_COLUMNS} FROM {_FROM} WHERE s.id = ?", abandoned.snapshot)
         if row and (row[3] in ("preparing", "removing") or (abandoned.operation == "fork" and row[2] == Kind.ACTIVE)):
@@ -383,9 +391,7 @@ class LayerGraph:
             tx.run("UPDATE snapshots SET key = NULL, parent = NULL, state = 'removing' WHERE id = ?", number)
             tx.run("DELETE FROM intents WHERE snapshot = ?", number)
 
-    def _insert(
-        self, tx: Writer, key: str, kind: Kind, state: str, parent: str, labels: Mapping[str, str] | None
-    ) -> Snapshot:
+    def _insert(self, tx: Writer, key: str, kind: Kind, state: str, parent: str, labels: Mapping[str, str] | None) -> Snapshot:
         if tx.row("SELECT 1 FROM snapshots WHERE key = ?", key):
             raise SnapshotExistsError(key)
         above = None
@@ -396,7 +402,13 @@ class LayerGraph:
             above = layer.id
         now = time.time_ns()
         number = tx.insert(
-            "INSERT INTO snapshots (key, kind, state, parent, created, updated) VALUES (?, ?, ?, ?, ?, ?)", key, kind, state, above, now, now
+            "INSERT INTO snapshots (key, kind, state, parent, created, updated) VALUES (?, ?, ?, ?, ?, ?)",
+            key,
+            kind,
+            state,
+            above,
+            now,
+            now,
         )
         _set_labels(tx, number, labels)
         return _by_id(tx, number)
@@ -470,4 +482,6 @@ def _check_key(key: str) -> None:
 def _check_labels(labels: Mapping[str, str] | None) -> None:
     for name, value in (labels or {}).items():
         if not name or len(name.encode()) + len(value.encode()) > MAX_LABEL:
-            raise ValueError(f"label {name[:40]!r}: name and value have at most {MAX_LABEL} bytes together, and the name at least one")
+            raise ValueError(
+                f"label {name[:40]!r}: name and value have at most {MAX_LABEL} bytes together, and the name at least one"
+            )

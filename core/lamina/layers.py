@@ -24,6 +24,7 @@ from lamina.errors import DigestMismatchError, SnapshotExistsError, SnapshotStat
 from lamina.model import Kind
 
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Callable, Iterator
 
     from lamina.diff import Limits
@@ -61,7 +62,9 @@ def chain_id(parent: str, diff_id: str) -> str:
 class Layers:
     """The content of the snapshots of one store."""
 
-    def __init__(self, database: Database, journal: Journal, graph: LayerGraph, host: Host, driver: Driver, limits: Limits) -> None:
+    def __init__(
+        self, database: Database, journal: Journal, graph: LayerGraph, host: Host, driver: Driver, limits: Limits
+    ) -> None:
         self._database = database
         self._journal = journal
         self._graph = graph
@@ -86,8 +89,8 @@ class Layers:
 
         ``source`` is read to its end, and is believed only when that was reached without an error. With ``diff_id`` the
         uncompressed stream must have that digest, and a layer that the store has already is returned without reading
-        anything. ``intent`` keeps the layer from being collected until it ends. ``progress`` is told the bytes of each piece of the
-        uncompressed stream. Nothing becomes visible unless all went well.
+        anything. ``intent`` keeps the layer from being collected until it ends. ``progress`` is told the bytes of each piece
+        of the uncompressed stream. Nothing becomes visible unless all went well.
 
         Raises :class:`lamina.errors.ArchiveError` for a bad stream, and what :meth:`LayerGraph.prepare` raises.
         """
@@ -117,7 +120,8 @@ class Layers:
             return self._diff(snapshot, sink, snapshot.parent if against is None else against)
 
     def commit(self, key: str, sink: Writable | None = None) -> tuple[Snapshot, Diff]:
-        """Turn the active snapshot ``key`` into a layer named by its chain id, without copying anything; write its stream to ``sink``.
+        """Turn the active snapshot ``key`` into a layer named by its chain id, without copying anything; write its stream to
+        ``sink``.
 
         A layer that exists already under this name is returned instead, and ``key`` is gone all the same. The snapshot must
         not be written to meanwhile.
@@ -208,7 +212,7 @@ class Layers:
         since = self._graph.untouched_before(snapshot.key) if direct else 0
         return tree, changes_of(below, tree, touched, since=since)
 
-    def _touched(self, snapshot: Snapshot) -> list[Touched] | None:
+    def _touched(self, snapshot: Snapshot) -> builtins.list[Touched] | None:
         """Return the driver's own answer to what may have changed, or None where it has none."""
         if not isinstance(self._driver, NativeDiff) or snapshot.kind is Kind.VIEW:
             return None

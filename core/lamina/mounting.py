@@ -32,8 +32,9 @@ class Mounts:
     def mount(self, key: str, target: Path | None = None) -> Path:
         """Mount an active snapshot (writable), a view or a layer (read-only) and return where.
 
-        Without ``target``, an existing directory, the place is the store's own; asking again there is fine and returns the same path. A
-        snapshot that is mounted already is shown at further targets by binding: the same tree, not a second look at its parts.
+        Without ``target``, an existing directory, the place is the store's own; asking again there is fine and returns the
+        same path. A snapshot that is mounted already is shown at further targets by binding: the same tree, not a second look
+        at its parts.
 
         Raises :class:`lamina.errors.SnapshotNotFoundError`, :class:`MountBusyError` (something else is mounted at ``target``) and
         :class:`lamina.errors.MountFailedError`.
@@ -65,8 +66,8 @@ class Mounts:
     def unmount(self, key: str, target: Path | None = None) -> None:
         """Unmount ``key`` at ``target``, or everywhere.
 
-        Raises :class:`lamina.errors.SnapshotNotFoundError`, :class:`SnapshotStateError` (not mounted, there), and :class:`MountBusyError` naming the
-        processes that use it.
+        Raises :class:`lamina.errors.SnapshotNotFoundError`, :class:`SnapshotStateError` (not mounted, there), and
+        :class:`MountBusyError` naming the processes that use it.
         """
         with self._graph.holding(key) as snapshot:
             present = self._targets(snapshot.id)

@@ -79,6 +79,7 @@ class Plugins:
 
     @property
     def broken(self) -> tuple[BrokenPlugin, ...]:
+        """The plugins in quarantine, in the order in which they were found out."""
         return tuple(self._broken)
 
     def distribution(self, driver: str) -> str:
@@ -103,7 +104,7 @@ class Plugins:
             register = _Register(distribution, self._distributions)
             others = [other for other in self._manager.get_plugins() if other is not plugin]
             self._manager.subset_hook_caller("lamina_register_drivers", others)(register=register)
-        except Exception as error:  # whatever a stranger's module does must not stop the rest
+        except Exception as error:  # noqa: BLE001  whatever a stranger's module does must not stop the rest
             if self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
             self._quarantine(name, distribution, error)
@@ -117,7 +118,7 @@ class Plugins:
             distribution = entry.dist.name if entry.dist else "unknown"
             try:
                 plugin = entry.load()
-            except Exception as error:  # see register()
+            except Exception as error:  # noqa: BLE001  see register()
                 self._quarantine(entry.name, distribution, error)
             else:
                 self.register(plugin, entry.name, distribution)
@@ -199,11 +200,11 @@ class _BoundDriver:
         return snapshot
 
     @hookimpl
-    def lamina_layer_mounts(self, snapshot: Snapshot, chain: Chain, writable: bool) -> tuple[Mount, ...]:
+    def lamina_layer_mounts(self, snapshot: Snapshot, chain: Chain, writable: bool) -> tuple[Mount, ...]:  # noqa: FBT001  pluggy passes by name
         return self._driver.mounts(snapshot.id, chain, writable=writable)
 
     @hookimpl
-    def lamina_layer_commit(self, snapshot: Snapshot, chain: Chain, durable: bool) -> Snapshot:
+    def lamina_layer_commit(self, snapshot: Snapshot, chain: Chain, durable: bool) -> Snapshot:  # noqa: FBT001  pluggy passes by name
         self._driver.commit(snapshot.id, chain, durable=durable)
         return snapshot
 
@@ -214,7 +215,10 @@ class _BoundDriver:
 
 
 class Operations:
-    """The layer operations of one store: its driver's, with every plugin's wrapper around them. Errors pass through unchanged."""
+    """The layer operations of one store: its driver's, with every plugin's wrapper around them. Errors pass through unchanged.
+
+    Each method calls the hook of its name; :mod:`lamina.hooks` says what it means.
+    """
 
     def __init__(self, shared: pluggy.PluginManager, driver: Driver, root: Path) -> None:
         self._root = root
@@ -231,25 +235,32 @@ class Operations:
         }
 
     def prepare(self, snapshot: Snapshot, chain: Chain) -> None:
+        """Make a writable tree."""
         self._hook.lamina_layer_prepare(root=self._root, snapshot=snapshot, chain=chain)
 
     def mounts(self, snapshot: Snapshot, chain: Chain, *, writable: bool) -> tuple[Mount, ...]:
+        """Return the mounts that show it."""
         mounts = self._hook.lamina_layer_mounts(root=self._root, snapshot=snapshot, chain=chain, writable=writable)
         return cast("tuple[Mount, ...]", mounts)
 
     def commit(self, snapshot: Snapshot, chain: Chain, *, durable: bool) -> None:
+        """Make it immutable."""
         self._hook.lamina_layer_commit(root=self._root, snapshot=snapshot, chain=chain, durable=durable)
 
     def remove(self, snapshot: Snapshot) -> None:
+        """Remove its data."""
         self._hook.lamina_layer_remove(root=self._root, snapshot=snapshot)
 
     def prepared(self, snapshot: Snapshot) -> None:
+        """Tell that it exists."""
         self._notify("lamina_layer_prepared", snapshot)
 
     def committed(self, snapshot: Snapshot) -> None:
+        """Tell that it is a layer."""
         self._notify("lamina_layer_committed", snapshot)
 
     def removed(self, snapshot: Snapshot) -> None:
+        """Tell that it is gone."""
         self._notify("lamina_layer_removed", snapshot)
 
     def _notify(self, notice: str, snapshot: Snapshot) -> None:
@@ -257,5 +268,5 @@ class Operations:
         for implementation in cast("Iterable[pluggy.HookImpl]", self._notices[notice]):
             try:
                 implementation.function(*(arguments[name] for name in implementation.argnames))
-            except Exception:  # a notice comes after the fact and cannot undo it
+            except Exception:  # noqa: BLE001  a notice comes after the fact and cannot undo it
                 _log.exception("plugin %s failed in %s", implementation.plugin_name, notice)

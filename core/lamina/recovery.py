@@ -1,7 +1,7 @@
 """What is left of operations whose process died, and whether the four truths of a store agree.
 
-The truths are the records, the driver's objects (on disk or in the kernel), the mount table, and the journal. Opening a store replays the
-journal; :meth:`Recovery.check` compares all four and changes nothing; :meth:`Recovery.repair` mends what it can.
+The truths are the records, the driver's objects (on disk or in the kernel), the mount table, and the journal. Opening a store
+replays the journal; :meth:`Recovery.check` compares all four and changes nothing; :meth:`Recovery.repair` mends what it can.
 """
 
 from __future__ import annotations
@@ -74,17 +74,18 @@ class Recovery:
         self._take_back: Callable[[Intent], object] | None = None
 
     def with_taking_back(self, take_back: Callable[[Intent], object]) -> None:
-        """Have ``take_back`` clear away what an operation had in hand (:meth:`Intent.lease`) whose owner died; it ends the intent."""
+        """Have ``take_back`` clear away what an operation had in hand (:meth:`Intent.lease`) whose owner died; it ends the
+        intent."""
         self._take_back = take_back
 
     def replay(self) -> None:
-        """Bring every operation whose owner died to its end. Never raises because of one that resists: that one is taken out of sight,
-        logged, and left for :meth:`repair`. Costs one query where there is nothing to do."""
+        """Bring every operation whose owner died to its end. Never raises because of one that resists: that one is taken out
+        of sight, logged, and left for :meth:`repair`. Costs one query where there is nothing to do."""
         with self._journal.abandoned() as abandoned:
             for one in abandoned:
                 try:
                     self._replay(one)
-                except Exception:
+                except Exception:  # noqa: BLE001  a driver may raise anything
                     _log.exception("cannot complete %s of snapshot %s left by process %d", one.operation, one.snapshot, one.pid)
                     if one.snapshot is not None and one.operation != "commit":
                         self._graph.condemn(one.snapshot)
@@ -149,7 +150,9 @@ class Recovery:
             if number in busy:
                 continue
             if state != "ready":
-                yield self._leftover(f"snapshot #{number}", number, f"its {'removal' if state == 'removing' else 'making'} never ended")
+                yield self._leftover(
+                    f"snapshot #{number}", number, f"its {'removal' if state == 'removing' else 'making'} never ended"
+                )
             elif number not in present and not (kind == Kind.VIEW and parent is not None):
                 cure = "remove what is built on it, then it, and load it again"
                 yield _Diagnosis(Finding(Severity.DAMAGE, f"{kind} {key}", "its data are gone", cure, mendable=False))
@@ -169,5 +172,7 @@ class Recovery:
         for entry in self._host.mount_table():
             place = Path(entry.target)
             if str(place.parent) == home and not (place.name.isdecimal() and int(place.name) in known):
-                finding = Finding(Severity.LEFTOVER, f"mount {place}", "no record explains it", "run `lamina store repair`", mendable=True)
+                finding = Finding(
+                    Severity.LEFTOVER, f"mount {place}", "no record explains it", "run `lamina store repair`", mendable=True
+                )
                 yield _Diagnosis(finding, partial(self._host.unmount, place, detach=True))

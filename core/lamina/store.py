@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, cast
 
 from lamina import plugins as plugin_loading
 from lamina.config import default_root, parse_options
@@ -34,6 +34,8 @@ from lamina.work import Work
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
+
+    from _typeshed import DataclassInstance
 
     from lamina.driver import Driver
     from lamina.host import Host
@@ -76,12 +78,14 @@ def open(
 ) -> Store:
     """Open the store in the directory ``root``, or make one there.
 
-    ``driver`` is that of a new store: ``auto`` takes the best that its probe proves to work there. A store keeps its driver; opening it with
-    another name raises :class:`StoreDriverError`. ``options`` are the driver's, as text. ``durability`` is that of a new store, ``full``
-    unless said otherwise. Without ``root`` it is ``/var/lib/lamina``, or below ``$XDG_DATA_HOME`` for a user who is not root.
+    ``driver`` is that of a new store: ``auto`` takes the best that its probe proves to work there. A store keeps its driver;
+    opening it with another name raises :class:`StoreDriverError`. ``options`` are the driver's, as text. ``durability`` is
+    that of a new store, ``full`` unless said otherwise. Without ``root`` it is ``/var/lib/lamina``, or below
+    ``$XDG_DATA_HOME`` for a user who is not root.
 
     What dead processes left half done is completed or taken back. Raises :class:`StoreNotFoundError` (with ``create=False``),
-    :class:`DriverUnavailableError` naming what is missing, :class:`lamina.errors.DriverNotFoundError`, and the other store errors.
+    :class:`DriverUnavailableError` naming what is missing, :class:`lamina.errors.DriverNotFoundError`, and the other store
+    errors.
     """
     home = Path(os.path.abspath(root if root is not None else default_root()))
     if not create and not (home / "lamina.db").exists():
@@ -204,9 +208,9 @@ class Store:
 
     @contextmanager
     def fork(self, base: str = "") -> Iterator[Work]:
-        """Yield a writable, mounted directory that shows an image (name or digest) or a layer (key), or nothing yet. When the block ends it
-        is gone, with all that was written, unless :meth:`Work.commit` was called; also when this process is killed, from the next
-        opening of the store on.
+        """Yield a writable, mounted directory that shows an image (name or digest) or a layer (key), or nothing yet. When the
+        block ends it is gone, with all that was written, unless :meth:`Work.commit` was called; also when this process is
+        killed, from the next opening of the store on.
 
         Raises :class:`ImageNotFoundError` for what is neither.
         """
@@ -244,13 +248,13 @@ class Store:
     def info(self) -> StoreInfo:
         """Return what this store is and holds, at a cost that does not grow with it by more than a count."""
         with self._database.reading() as tx:
-            kinds = dict(tx.rows("SELECT kind, count(*) FROM snapshots WHERE state = 'ready' GROUP BY kind"))
+            kinds: dict[str, int] = dict(tx.rows("SELECT kind, count(*) FROM snapshots WHERE state = 'ready' GROUP BY kind"))
             images, containers = tx.rows("SELECT count(*) FROM images UNION ALL SELECT count(*) FROM containers")
         filesystem = self._host.filesystem(self.root)
         return StoreInfo(
             root=self.root,
             driver=self.driver.name,
-            options=asdict(self.driver.options),
+            options=asdict(cast("DataclassInstance", self.driver.options)),
             durability=self.durability,
             filesystem=filesystem.type,
             free=filesystem.free,

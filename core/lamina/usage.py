@@ -68,6 +68,7 @@ def account(database: Database, graph: LayerGraph) -> StoreUsage:
         dependents: dict[str, int] = dict(tx.rows(_DEPENDENTS))
         blobs = tx.row("SELECT coalesce(sum(size), 0) FROM blobs")
     rows = tuple(
-        SnapshotUsage(snapshot.key, snapshot.kind, graph.usage(snapshot.key), dependents.get(snapshot.key, 0)) for snapshot in graph.walk()
+        SnapshotUsage(snapshot.key, snapshot.kind, graph.usage(snapshot.key), dependents.get(snapshot.key, 0))
+        for snapshot in graph.walk()
     )
     return StoreUsage(rows, blobs[0] if blobs else 0)

@@ -33,7 +33,8 @@ class Work:
         return self._layers.diff(self.key, sink)
 
     def commit(self, tag: str = "") -> Snapshot:
-        """Make the tree a layer, and with ``tag`` an image of that name with the configuration of the image below; return the layer.
+        """Make the tree a layer, and with ``tag`` an image of that name with the configuration of the image below; return the
+        layer.
 
         The directory is unmounted by this. Raises :class:`lamina.errors.MountBusyError` while a process uses it, and
         :class:`lamina.errors.ImageExistsError` for a name that is taken; it stays as it was then.

@@ -25,7 +25,8 @@ class Mark:
 
 
 class Clock:
-    """Reads the filesystem's clock. ``time.time_ns()`` will not do: inodes are stamped with the time of the last tick, milliseconds earlier."""
+    """Reads the filesystem's clock. ``time.time_ns()`` will not do: inodes are stamped with the time of the last tick,
+    milliseconds earlier."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -43,8 +44,8 @@ class Clock:
     def since(self, mark: Mark) -> int:
         """Return the ctime below which an inode has not changed since ``mark``, or 0 where nothing can be said.
 
-        A clock that was set back since is allowed for. Not promised: anything, if it was set back and forward again between the mark
-        and now. After a reboot nothing is said, since the clock may have run wrong until the network set it.
+        A clock that was set back since is allowed for. Not promised: anything, if it was set back and forward again between
+        the mark and now. After a reboot nothing is said, since the clock may have run wrong until the network set it.
         """
         if not mark.time or mark.boot != boot_id():
             return 0

@@ -1,8 +1,9 @@
 """Transactions on the records of a store.
 
 SQLite in WAL mode: readers never wait, writers wait for each other. Whether a power cut may undo a transaction is chosen by each
-transaction: ``durable`` ones are on stable storage when their block ends (``PRAGMA synchronous = FULL``); others survive any crash
-of a process at once, and a power cut from the next durable one on (https://www.sqlite.org/pragma.html#pragma_synchronous).
+transaction: ``durable`` ones are on stable storage when their block ends (``PRAGMA synchronous = FULL``); others survive any
+crash of a process at once, and a power cut from the next durable one on
+(https://www.sqlite.org/pragma.html#pragma_synchronous).
 """
 
 from __future__ import annotations
@@ -93,7 +94,9 @@ class Database:
             found = connection.pragma("user_version")
             if found == 0 and not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
                 connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute(f"BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT")
+                connection.execute(
+                    f"BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT"
+                )
         self.verify()
 
     def verify(self) -> None:
@@ -148,7 +151,9 @@ class Database:
         try:
             connection = self._connection()
             lines = [str(row[0]) for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
-            lines += [f"{row[0]}: row {row[1]} refers to nothing in {row[2]}" for row in connection.execute("PRAGMA foreign_key_check")]
+            lines += [
+                f"{row[0]}: row {row[1]} refers to nothing in {row[2]}" for row in connection.execute("PRAGMA foreign_key_check")
+            ]
         except apsw.Error as error:
             return [str(error)]
         return lines
@@ -166,7 +171,7 @@ class Database:
         if self._closed:
             raise ValueError("this store is closed")
         if os.getpid() != self._owner:
-            # SQLite connections must not cross fork(2): https://www.sqlite.org/howtocorrupt.html#_carrying_an_open_database_connection_across_a_fork_
+            # SQLite connections must not cross fork(2): https://www.sqlite.org/howtocorrupt.html, section 2.6
             raise ValueError("this store was opened before a fork: open it again in the child process")
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         return connection or self._connect(apsw.SQLITE_OPEN_READWRITE)

@@ -1,8 +1,8 @@
 """Intents: what is under way, written down before it begins and struck out in the transaction that completes it.
 
-While an operation runs its process holds a lock on the byte of its intent (:data:`FIRST_INTENT` plus the intent's number). The kernel lets
-go of that lock when the process ends, however it ends; so whoever gets the lock knows that the owner is dead, in any
-process namespace and without trusting process numbers. Those are recorded too, for people to read.
+While an operation runs its process holds a lock on the byte of its intent (:data:`FIRST_INTENT` plus the intent's number).
+The kernel lets go of that lock when the process ends, however it ends; so whoever gets the lock knows that the owner is dead,
+in any process namespace and without trusting process numbers. Those are recorded too, for people to read.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class Intent:
     def begin(self, tx: Writer, operation: str, *, snapshot: int | None = None, detail: Mapping[str, str] | None = None) -> None:
         """Write the intent down as part of ``tx``."""
         row = (operation, snapshot, json.dumps(dict(detail or {})), os.getpid(), time.time_ns(), boot_id())
-        self.id = tx.insert("INSERT INTO intents (operation, snapshot, detail, pid, started, boot) VALUES (?, ?, ?, ?, ?, ?)", *row)
+        self.id = tx.insert(
+            "INSERT INTO intents (operation, snapshot, detail, pid, started, boot) VALUES (?, ?, ?, ?, ?, ?)", *row
+        )
         # Taken before the transaction makes the row visible: no opener ever sees it unlocked while we live.
         self._lock = self._journal.locks.try_lock(FIRST_INTENT + self.id)
 
@@ -80,7 +82,8 @@ class Journal:
 
     @contextmanager
     def intent(self) -> Iterator[Intent]:
-        """Yield an intent to begin and to end inside transactions. A block that is left without ending it leaves it for replay."""
+        """Yield an intent to begin and to end inside transactions. A block that is left without ending it leaves it for
+        replay."""
         intent = Intent(self)
         try:
             yield intent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,6 +42,10 @@ def killed(root: Path, driver: str, method: str, when: str, action: Callable[[St
         finally:
             os._exit(1)  # reached only if the method was never called
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def prepare(key: str, store: Store) -> None:
+    store.graph.prepare(key, "base")
 
 
 def keys(store: Store) -> list[str]:
@@ -129,10 +134,12 @@ def test_killed_while_recovering(root: tuple[Path, str]) -> None:
     assert settled(root[0]) == ["base"]
 
 
-def test_one_operation_that_cannot_be_completed_stops_nothing_else(root: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_operation_that_cannot_be_completed_stops_nothing_else(
+    root: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, driver = root
     for key in ("one", "two", "three"):
-        killed(path, driver, "prepare", "after", lambda store, key=key: store.graph.prepare(key, "base"))
+        killed(path, driver, "prepare", "after", partial(prepare, key))
     stubborn = load().driver(driver)
     original = stubborn.remove
     refused: list[int] = []

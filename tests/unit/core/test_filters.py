@@ -13,7 +13,13 @@ from lamina.model import Kind, Snapshot
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 BASE = Snapshot(id=1, key="base", kind=Kind.COMMITTED, created=NOW, updated=NOW)
 CHILD = Snapshot(
-    id=2, key="c 1", kind=Kind.ACTIVE, parent="base", labels={"app": "web", "example.org/owner": "a,b", "empty": ""}, created=NOW, updated=NOW
+    id=2,
+    key="c 1",
+    kind=Kind.ACTIVE,
+    parent="base",
+    labels={"app": "web", "example.org/owner": "a,b", "empty": ""},
+    created=NOW,
+    updated=NOW,
 )
 
 
@@ -50,7 +56,9 @@ def test_a_filter_selects(filters: tuple[str, ...], keys: list[str]) -> None:
     assert selected(*filters) == keys
 
 
-@pytest.mark.parametrize("text", ["size==1", "name==", "kind=active", "name~=(", "labels==x", "labels", ",", "==x", 'name=="open', "name.first==x"])
+@pytest.mark.parametrize(
+    "text", ["size==1", "name==", "kind=active", "name~=(", "labels==x", "labels", ",", "==x", 'name=="open', "name.first==x"]
+)
 def test_what_cannot_be_read_is_refused_and_named(text: str) -> None:
     if text == "name==":  # a comparison with nothing is one
         assert selected(text) == []

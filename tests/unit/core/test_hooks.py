@@ -112,7 +112,10 @@ def test_a_notice_that_raises_is_logged_and_goes_no_further(tmp_path: Path, capl
 
 def test_two_stores_in_one_process_do_not_answer_each_other(tmp_path: Path) -> None:
     plugins = load()
-    with lamina.open(tmp_path / "1", driver="vfs", plugins=plugins) as first, lamina.open(tmp_path / "2", driver="vfs", plugins=plugins) as second:
+    with (
+        lamina.open(tmp_path / "1", driver="vfs", plugins=plugins) as first,
+        lamina.open(tmp_path / "2", driver="vfs", plugins=plugins) as second,
+    ):
         first.graph.prepare("a")
         second.graph.prepare("a")
 

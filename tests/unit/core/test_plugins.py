@@ -39,7 +39,7 @@ def bringing(*drivers: type[Driver]) -> object:
 
 
 def choose(plugins: Plugins) -> str:
-    return plugins.choose(SimpleNamespace(), Path("/"), dict.fromkeys(plugins.drivers)).driver  # type: ignore[arg-type]
+    return plugins.choose(SimpleNamespace(), Path("/"), dict.fromkeys(plugins.drivers)).driver
 
 
 def test_the_built_in_drivers_arrive_through_the_entry_points() -> None:
@@ -61,7 +61,9 @@ def test_a_plugin_that_raises_is_kept_apart_and_the_rest_works() -> None:
     plugins.register(bringing(driver("good")), "good", "good-dist")
 
     assert list(plugins.drivers) == ["good"]
-    assert [(broken.name, broken.distribution, str(broken.error)) for broken in plugins.broken] == [("foo", "foo-dist", "no libfoo")]
+    assert [(broken.name, broken.distribution, str(broken.error)) for broken in plugins.broken] == [
+        ("foo", "foo-dist", "no libfoo")
+    ]
 
 
 def test_asking_for_the_driver_of_a_broken_plugin_tells_its_error() -> None:
@@ -127,7 +129,9 @@ def test_two_drivers_of_one_name_name_both_distributions() -> None:
 
 def test_auto_takes_the_most_preferred_driver_that_works() -> None:
     plugins = Plugins()
-    plugins.register(bringing(driver("last", preference=90), driver("best", preference=1, works=False), driver("good", preference=5)), "p", "d")
+    plugins.register(
+        bringing(driver("last", preference=90), driver("best", preference=1, works=False), driver("good", preference=5)), "p", "d"
+    )
 
     assert choose(plugins) == "good"
 

@@ -21,6 +21,7 @@ from lamina.errors import (
 from lamina.model import ChangeKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from lamina.store import Store
@@ -29,13 +30,13 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture(params=["vfs", "overlay"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with lamina.open(tmp_path / "store", driver=request.param) as opened:
         tree = tmp_path / "tree"
         (tree / "etc").mkdir(parents=True)
         (tree / "etc/hosts").write_text("127.0.0.1 localhost\n")
         opened.images.import_tree(tree, "base")
-        yield opened  # type: ignore[misc]  # pytest takes the generator apart
+        yield opened
 
 
 def mounted_below(path: Path) -> int:
@@ -51,7 +52,9 @@ def test_an_absent_store_is_not_made_against_the_will(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("driver", "error"), [("moon", DriverNotFoundError), ("overlay", DriverUnavailableError)])
-def test_a_store_that_cannot_be_made_leaves_nothing(tmp_path: Path, driver: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_be_made_leaves_nothing(
+    tmp_path: Path, driver: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from lamina.host.kernel import KernelHost
 
     monkeypatch.setattr(KernelHost, "kernel_filesystems", lambda _self: frozenset({"ext4"}))
