@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ class Watch:
     def __init__(self) -> None:
         #: Where the system keeps temporary files when no session is running.
         self._outside = Path(os.environ.get("TMPDIR") or tempfile.gettempdir()).resolve()
+        forget_old_sessions(self._outside)
         self.directory = Path(tempfile.mkdtemp(prefix=f"lamina-test-{os.getpid()}-", dir=self._outside))
         self._before = frozenset(self._belonging_to_nobody())
         self._restored = os.environ.get("TMPDIR")
@@ -74,10 +76,23 @@ class Watch:
                 yield f"mount at {target}"
 
     def _other_sessions(self) -> Iterator[Path]:
-        for entry in self._outside.glob("lamina-test-*"):
-            match = re.match(r"lamina-test-(\d+)-", entry.name)
-            if match and entry != self.directory and Path("/proc", match[1]).exists():
-                yield entry
+        return (entry for entry in self._outside.glob("lamina-test-*") if entry != self.directory and is_alive(entry))
+
+
+def is_alive(directory: Path) -> bool:
+    """Tell whether the session that works in ``directory`` still runs."""
+    match = re.match(r"lamina-test-(\d+)-", directory.name)
+    return match is not None and Path("/proc", match[1]).exists()
+
+
+def forget_old_sessions(place: Path) -> None:
+    """Remove what failed sessions kept to be looked at, but for the last two, and but for what is mounted somewhere."""
+    kept = sorted(
+        (entry for entry in place.glob("lamina-test-*") if not is_alive(entry)), key=lambda entry: entry.lstat().st_mtime
+    )
+    for entry in kept[:-2]:
+        if not left_behind(entry):
+            shutil.rmtree(entry, ignore_errors=True)  # another session may be doing the same
 
 
 def processes_of(directory: Path) -> Iterator[tuple[int, str]]:

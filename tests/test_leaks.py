@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parent.parent
+
+#: Of this process alone: sessions at the same time share /dev/shm.
+SHARED = f"lamina-forgotten-{os.getpid()}-"
 
 LEAVES = {
     "mount": (
@@ -23,7 +27,7 @@ LEAVES = {
     ),
     "process": ('subprocess.Popen(["sleep", "60"])', r"process \d+: sleep 60"),
     "directory": ('tempfile.mkdtemp(prefix="forgotten")', r"directory .*/forgotten"),
-    "shared memory": ('tempfile.mkdtemp(prefix="lamina-forgotten", dir="/dev/shm")', r"directory /dev/shm/lamina-forgotten"),
+    "shared memory": (f'tempfile.mkdtemp(prefix="{SHARED}", dir="/dev/shm")', rf"directory /dev/shm/{SHARED}"),
 }
 
 TEST = """
@@ -51,7 +55,7 @@ def test_a_session_fails_when_a_test_that_passed_leaves_something(tmp_path: Path
         subprocess.run(["losetup", "-d", f"/dev/{number}"], check=True)
     for pid in re.findall(r"process (\d+): sleep", ended.stdout):
         subprocess.run(["kill", pid], check=True)
-    for directory in Path("/dev/shm").glob("lamina-forgotten*"):
+    for directory in Path("/dev/shm").glob(f"{SHARED}*"):
         directory.rmdir()
     assert ended.returncode == 1
     assert re.search(message, ended.stdout), ended.stdout
