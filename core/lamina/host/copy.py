@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final
 from lamina.errors import MountBusyError
 from lamina.host import syscalls, xattr
 from lamina.host.copy_data import DataCopier
-from lamina.host.descent import Descent, open_quietly
+from lamina.host.descent import Descent, open_quietly, open_top
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
@@ -30,9 +29,9 @@ def copy_tree(source: Path, target: Path) -> None:
     below ``source``, and ``OSError`` for whatever cannot be kept; then a part of ``target`` is left.
     """
     with ExitStack() as handles:
-        below_source = handles.enter_context(Descent(os.open(source, _DIRECTORY)))
+        below_source = handles.enter_context(Descent(open_top(source)))
         os.mkdir(target, 0o700)
-        top = os.open(target, _DIRECTORY)
+        top = open_top(target)
         handles.callback(os.close, top)
         below_target = handles.enter_context(Descent(os.dup(top)))
         _drop_inherited_acls(top)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 from lamina.host.paths import open_inside
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 #: So many of the deepest directories stay open.
@@ -61,6 +62,14 @@ class Descent:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         for fd in self._fds[len(self._identities) :]:
             os.close(fd)
+
+
+def open_top(path: Path) -> int:
+    """Open the directory that a descent starts from, likewise; ENOTDIR or ELOOP if ``path`` is a link."""
+    try:
+        return os.open(path, _READ | os.O_NOATIME)
+    except PermissionError:
+        return os.open(path, _READ)
 
 
 def open_quietly(dir_fd: int, name: str, flags: int) -> int:

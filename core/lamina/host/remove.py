@@ -76,6 +76,8 @@ class _Removal:
                 raise self._busy(name) from error
             if error.errno != errno.EACCES:
                 raise
+            if self._is_inside:
+                os.fchmod(self._descent.fd, 0o700)
             syscalls.chmod_at(self._descent.fd, os.fsencode(name), 0o700)
             self._descent.enter(name)
         return True
@@ -118,7 +120,7 @@ class _Removal:
         except OSError as error:
             if error.errno == errno.EBUSY:
                 raise self._busy(name) from error
-            if error.errno == errno.EACCES:
+            if error.errno == errno.EACCES and self._is_inside:
                 os.fchmod(fd, 0o700)
             elif error.errno != errno.EPERM or not self._unprotect(name):
                 raise
@@ -126,7 +128,7 @@ class _Removal:
 
     def _unprotect(self, name: str) -> bool:
         """Clear the flags of the directory at work and of one entry; whether there were any."""
-        cleared = syscalls.clear_protection(self._descent.fd)
+        cleared = self._is_inside and syscalls.clear_protection(self._descent.fd)
         # Only these can be protected, and to open a device can have consequences.
         mode = os.stat(name, dir_fd=self._descent.fd, follow_symlinks=False).st_mode
         if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
@@ -136,6 +138,11 @@ class _Removal:
             finally:
                 os.close(fd)
         return cleared
+
+    @property
+    def _is_inside(self) -> bool:
+        """Whether the directory at work is one of the tree: the one above it is not ours to change."""
+        return len(self._names) > 1
 
     def _busy(self, name: str) -> MountBusyError:
         return MountBusyError("/".join([*self._names, name]), ["what is mounted there"])

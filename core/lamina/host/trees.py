@@ -6,7 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from lamina.host.descent import Descent, open_quietly
+from lamina.host.descent import Descent, open_quietly, open_top
 from lamina.model import Usage
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def sync_tree(path: Path) -> None:
 
 def _walk(path: Path, visit: Callable[[int], list[str]]) -> None:
     """Hand each directory of the tree to ``visit``, which returns the names of those below; other mounts are left out."""
-    with Descent(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)) as descent:
+    with Descent(open_top(path)) as descent:
         pending = [visit(descent.fd)]
         while True:
             if not pending[-1]:
