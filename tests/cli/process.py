@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
+import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lamina.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +34,25 @@ def lamina(*words: str | Path, environ: Mapping[str, str] | None = None) -> Ende
         [LAMINA, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=variables(environ), check=False
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def called(*words: str | Path) -> Ended:
+    """Do in this process what :func:`lamina` does in one of its own, several times as fast."""
+    handlers = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGHUP)]
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n") for _ in range(2))
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main([str(word) for word in ("--config=/dev/null", *words)])
+    finally:
+        for number, handler in handlers:
+            signal.signal(number, handler)
+    return Ended(code, *(_written(stream) for stream in (out, err)))
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
 
 
 def on_a_terminal(*words: str | Path, columns: int = 80) -> str:

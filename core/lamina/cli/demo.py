@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.host import Host
+
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command(cls=Command)
@@ -55,7 +58,11 @@ def _scratch(host: Host) -> Iterator[Path]:
     try:
         yield scratch
     finally:
+        # Who presses Ctrl-C twice wants an end, but not half of one; this takes a moment.
+        before = [signal.signal(each, signal.SIG_IGN) for each in _STOPS]
         for entry in reversed(host.mount_table()):
             if entry.target.startswith(f"{scratch}/"):
                 host.unmount(Path(entry.target), detach=True)
         host.remove_tree(scratch)
+        for each, handler in zip(_STOPS, before, strict=True):
+            signal.signal(each, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from lamina.cli import names, render
 from lamina.cli.group import Group
 from lamina.cli.render import Column
 from lamina.cli.session import Session, pass_session
+from lamina.config import Format
 
 if TYPE_CHECKING:
     from lamina.image.config import HistoryEntry
@@ -128,8 +130,8 @@ def show(session: Session, name: str) -> None:
         ("platform", str(found.platform)),
         ("created", _created(found)),
         ("author", found.config.author or "-"),
-        ("entrypoint", " ".join(found.config.entrypoint) or "-"),
-        ("command", " ".join(found.config.cmd) or "-"),
+        ("entrypoint", shlex.join(found.config.entrypoint) or "-"),
+        ("command", shlex.join(found.config.cmd) or "-"),
         ("environment", "\n".join(found.config.env) or "-"),
         ("user", found.config.user or "-"),
         ("directory", found.config.working_dir or "-"),
@@ -186,8 +188,9 @@ def remove(session: Session, images: tuple[str, ...]) -> None:
       lamina image remove debian:12
     """
     with session.store() as store:
-        for name in images:
-            store.images.remove(name)
+        removed = [store.images.remove(name) for name in images]
+    if session.format is Format.JSON:
+        render.json(removed)
 
 
 def _created(image: Image) -> str:

@@ -122,8 +122,8 @@ def show(session: Session, layer: str) -> None:
         ("updated", render.when(found.snapshot.updated)),
         ("size", f"{render.size(found.size)} in {found.inodes} inodes, parents apart"),
         ("labels", "\n".join(f"{name}={value}" for name, value in found.snapshot.labels.items()) or "-"),
-        ("on top of", "\n".join(found.ancestors) or "nothing"),
-        ("below", "\n".join(found.children) or "nothing"),
+        ("stands on", "\n".join(found.ancestors) or "nothing"),
+        ("carries", "\n".join(found.children) or "nothing"),
         ("mounted at", "\n".join(map(str, found.mounted_at)) or "-"),
     ]
     render.record(session.format, found, lines)

@@ -57,7 +57,7 @@ def survey(store: Store) -> tuple[Standing, ...]:
 
 
 def drawn(found: Sequence[Standing]) -> list[Line]:
-    """Return the tree to draw. A layer that alone stands on another continues its line: a stack does not wander to the right."""
+    """Return the tree to draw. A layer that alone stands on another continues it: a stack does not wander to the right."""
     children: dict[str, list[Standing]] = defaultdict(list)
     for each in found:
         children[each.parent].append(each)
@@ -67,7 +67,7 @@ def drawn(found: Sequence[Standing]) -> list[Line]:
         standing, depth, joined = pending.pop()
         lines.append(_line(standing, depth, joined=joined))
         above = children[standing.key]
-        if len(above) == 1:
+        if len(above) == 1 and above[0].kind is Kind.COMMITTED:
             pending.append((above[0], depth, True))
         else:
             pending += [(each, depth + 1, False) for each in reversed(above)]

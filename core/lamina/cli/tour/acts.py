@@ -122,7 +122,7 @@ class Tour:
         with stage.busy("both made"):
             containers.create(image, name="ann")
             containers.create(image, name="bob")
-        script = "echo 'Ann was here' > /etc/motd; chmod 700 /root; rm $(command -v hello)"
+        script = 'echo "Ann was here" > /etc/motd; chmod 711 /root; rm $(command -v hello)'
         stage.command(f"chroot \"$(lamina container mount ann)\" sh -c '{script}'")
         ann, bob = containers.mount("ann"), containers.mount("bob")
         run_in_root(ann, ["/bin/sh", "-c", script])

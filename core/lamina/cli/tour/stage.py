@@ -39,21 +39,21 @@ class Stage:
 
     def python(self, *lines: str) -> None:
         """Show the lines of Python with which anybody does the same."""
-        for number, line in enumerate(lines):
-            self._print(f"{'...' if number and line.startswith(' ') else '>>>'} {line}", "bold")
+        for line in lines:
+            self._print(f"{'...' if line.startswith(' ') else '>>>'} {line}", "bold")
 
     def say(self, *lines: str) -> None:
         """Tell what came of it."""
         for line in lines:
-            self._print(f"  {render.printable(line)}")
+            self._print(render.printable(line), indent=2)
 
     def good(self, line: str) -> None:
         """Tell of something that was proved."""
-        self._print(f"  {'✓' if self._console else 'ok:'} {render.printable(line)}", "green")
+        self._print(f"{'✓' if self._console else 'ok:'} {render.printable(line)}", "green", indent=2)
 
     def missing(self, line: str) -> None:
         """Tell of something that could not be shown here, and why."""
-        self._print(f"  - {render.printable(line)}", "yellow")
+        self._print(f"- {render.printable(line)}", "yellow", indent=2)
 
     def tree(self, lines: Sequence[Line]) -> None:
         """Draw a tree."""
@@ -70,13 +70,19 @@ class Stage:
                 yield
         else:
             yield
-        self._print(f"  {doing}: {_seconds(time.monotonic() - started)}")
+        self.say(f"{doing}: {_seconds(time.monotonic() - started)}")
 
-    def _print(self, text: str, style: str = "") -> None:
-        if self._console:
-            self._console.print(text, style=style or None, soft_wrap=style == "bold")
+    def _print(self, text: str, style: str = "", *, indent: int = 0) -> None:
+        if self._console is None:
+            print(f"{'':{indent}}{text}", flush=True)
+        elif indent:
+            from rich.padding import Padding
+            from rich.text import Text
+
+            self._console.print(Padding(Text(text, style), (0, 0, 0, indent)))
         else:
-            print(text, flush=True)
+            # A command stays one line, to be taken with the mouse.
+            self._console.print(text, style=style or None, soft_wrap=style == "bold")
 
 
 def _seconds(duration: float) -> str:

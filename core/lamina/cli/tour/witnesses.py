@@ -20,10 +20,10 @@ def copy_by_skopeo(stage: Stage, archive: Path, digest: str, scratch: Path) -> P
     if which("skopeo") is None:
         stage.missing("skopeo is not installed, so it is not asked: apt-get install skopeo")
         return None
-    stage.command(f"skopeo copy oci-archive:{archive.name} oci:copy:tour")
+    stage.command(f"skopeo copy --preserve-digests oci-archive:{archive.name} oci:copy:tour")
     skopeo = ["env", f"TMPDIR={scratch}", f"HOME={scratch}", "skopeo"]
     with stage.busy("read by skopeo"):
-        run([*skopeo, "copy", f"oci-archive:{archive}:tour", f"oci:{scratch}/copy:tour"], timeout=_PATIENCE)
+        run([*skopeo, "copy", "--preserve-digests", f"oci-archive:{archive}:tour", f"oci:{scratch}/copy:tour"], timeout=_PATIENCE)
     found = run([*skopeo, "inspect", "--format={{.Digest}}", f"oci:{scratch}/copy:tour"]).stdout.strip()
     if found == digest:
         stage.good("skopeo finds every digest right, and the same manifest")
