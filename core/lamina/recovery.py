@@ -82,7 +82,7 @@ class Recovery:
         """Bring every operation whose owner died to its end. Never raises because of one that resists: that one is taken out
         of sight, logged, and left for :meth:`repair`. Costs one query where there is nothing to do."""
         with self._journal.abandoned() as abandoned:
-            for one in abandoned:
+            for one in reversed(abandoned):  # what began inside of another operation ends before that
                 try:
                     self._replay(one)
                 except Exception:  # noqa: BLE001  a driver may raise anything
