@@ -67,7 +67,7 @@ class HeldLock:
     __slots__ = ("__weakref__", "fd")
 
     def __init__(self, path: Path) -> None:
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         _open.add(self)
 
     def release(self) -> None:

@@ -75,6 +75,23 @@ def test_data_are_shared_where_the_filesystem_can(btrfs: Path) -> None:
     assert (btrfs / "target").read_bytes() == (btrfs / "source").read_bytes()
 
 
+def test_sharing_is_not_tried_again_where_it_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def refuse(*_: object) -> None:
+        tried.append("clone")
+        raise OSError(errno.EOPNOTSUPP, "")
+
+    monkeypatch.setattr(syscalls, "clone_file", refuse)
+    (tmp_path / "source").write_bytes(bytes(MIB))
+    copier = DataCopier()
+
+    for number in range(3):
+        copy(tmp_path / "source", tmp_path / f"target-{number}", copier)
+
+    assert tried == ["clone"]
+
+
 def test_what_failed_between_two_filesystems_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 

@@ -110,6 +110,19 @@ def test_two_threads_of_a_process_exclude_each_other(locks: LockFile) -> None:
     assert len(most) == 200
 
 
+def test_two_attempts_of_a_process_exclude_each_other_and_neither_lets_go_of_the_other(locks: LockFile) -> None:
+    first = locks.try_lock(7)
+    second = locks.try_lock(7)
+    third = locks.try_lock(8)
+
+    assert first
+    assert second is None
+    assert third
+    third.release()
+    assert not is_free(locks)
+    first.release()
+
+
 def test_waiting_ends_when_the_holder_lets_go(locks: LockFile) -> None:
     held = locks.lock(7)
     letting_go = threading.Timer(0.05, held.release)

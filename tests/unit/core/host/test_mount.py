@@ -332,7 +332,7 @@ time.sleep(60)
 
 @both
 def test_no_handle_stays_behind(tmp_path: Path, target: Path, *, new_api: bool) -> None:
-    layers = [layer(tmp_path / f"layer-{number:050}") for number in range(100)]
+    layers = [layer(tmp_path / ("x" * 200) / f"layer-{number:050}") for number in range(100)]
     good, bad = Mount("overlay", "overlay", tuple(layers)), Mount("overlay", "overlay", (*layers, "lowerdir+=/absent"))
     before = sorted(os.listdir("/proc/self/fd"))
 
@@ -345,13 +345,29 @@ def test_no_handle_stays_behind(tmp_path: Path, target: Path, *, new_api: bool) 
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
-def test_the_directory_of_the_process_stays_where_it_is(tmp_path: Path, target: Path) -> None:
+def test_the_directory_of_the_process_stays_where_it_is(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     layers = [layer(tmp_path / f"layer-{number:050}") for number in range(100)]
-    before = os.getcwd()
+    monkeypatch.chdir(tmp_path)
 
     mount([Mount("overlay", "overlay", tuple(layers))], target, new_api=False)
 
-    assert os.getcwd() == before
+    assert os.getcwd() == str(tmp_path)
+
+
+def test_an_unattached_mount_is_not_passed_on_to_other_namespaces(tmp_path: Path) -> None:
+    union = Mount("overlay", "overlay", (layer(tmp_path / "a"), layer(tmp_path / "b")))
+    program = f"""
+from lamina.host.mount import mount_table, open_mounts
+from lamina.model import Mount
+before = mount_table()
+root = open_mounts([{union!r}], new_api=False)
+assert mount_table() == before
+"""
+
+    # As on most machines, where systemd has made everything shared.
+    subprocess.run(["unshare", "--mount", "--propagation", "shared", sys.executable, "-c", program], check=True)
 
 
 # --- unmounting ------------------------------------------------------------------------------------------------------

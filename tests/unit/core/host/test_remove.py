@@ -4,7 +4,6 @@ import os
 import resource
 import stat
 import subprocess
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -168,10 +167,12 @@ def test_an_owner_who_is_not_root_gets_rid_of_what_keeps_him_out(
         (stranger / "tree" / "dir" / "file").touch()
         for name in ("tree/dir", "tree"):
             (stranger / name).chmod(mode)
+        stranger.chmod(0o755)
 
         remove_tree(stranger / "tree")
 
         assert os.listdir(stranger) == []
+        assert stranger.stat().st_mode & 0o7777 == 0o755
 
 
 @pytest.mark.root
@@ -187,24 +188,38 @@ def test_what_belongs_to_another_is_not_forced(
     assert (stranger / "tree" / "file").exists()
 
 
-def test_a_directory_into_which_somebody_writes_meanwhile_goes_in_the_end(tmp_path: Path) -> None:
+def test_a_directory_that_somebody_writes_into_is_emptied_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = tmp_path / "tree"
-    for number in range(300):
-        (tree / f"d{number}").mkdir(parents=True)
+    (tree / "dir").mkdir(parents=True)
+    late = iter([tree / "dir" / "late", tree / "dir" / "later", tree / "late"])
+    rmdir = os.rmdir
 
-    def write() -> None:
-        for number in range(300):
-            try:
-                (tree / f"d{number}" / "late").touch()
-            except FileNotFoundError:
-                continue
+    def write_and_remove(name: str, *, dir_fd: int) -> None:
+        for path in late:
+            path.touch()
+            break
+        rmdir(name, dir_fd=dir_fd)
 
-    writing = threading.Thread(target=write)
-    writing.start()
+    monkeypatch.setattr(os, "rmdir", write_and_remove)
+
     remove_tree(tree)
-    writing.join()
 
     assert not tree.exists()
+
+
+def test_somebody_who_never_stops_writing_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    rmdir = os.rmdir
+
+    def write_and_remove(name: str, *, dir_fd: int) -> None:
+        (tree / "late").touch()
+        rmdir(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", write_and_remove)
+
+    with pytest.raises(OSError, match="not empty"):
+        remove_tree(tree)
 
 
 def test_no_handle_stays_open(tmp_path: Path) -> None:
