@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,7 +35,7 @@ class Addition:
     instead: str
 
 
-_HELLO = Addition("hello", "printf '#!/bin/sh\\necho Hello, world!\\n' > /usr/local/bin/hello; chmod 755 /usr/local/bin/hello")
+_HELLO = Addition("hello", "echo 'echo Hello, world' > /usr/local/bin/hello; chmod 755 /usr/local/bin/hello")
 _TREE = Addition("tree", "mkdir -p /usr/local/share/notes; echo 'a second layer' > /usr/local/share/notes/readme")
 
 
@@ -107,7 +109,7 @@ class Tour:
         stage.step("The same in Python", "A fork is a writable directory that disappears unless it is committed.")
         stage.python(f'with lamina.open() as store, store.fork("{base}") as work:')
         with self._store.fork(base) as work:
-            self._add(_TREE, work.path, lambda script: stage.python(f'    chroot(work.path, "{script}")'))
+            self._add(_TREE, work.path, lambda script: stage.python(f"    subprocess.run({_words(script)})"))
             stage.python(f'    work.commit("{name}")')
             work.commit(name)
         self._tell_image(self._store.images.get(name))
@@ -191,7 +193,7 @@ class Tour:
                 self._stage.missing(f"packages cannot be had: {error}")
             else:
                 return
-        show(addition.instead)
+        show(f'sh -c "{addition.instead}"')
         run_in_root(tree, ["/bin/sh", "-c", addition.instead])
 
     def _tell_image(self, image: Image) -> None:
@@ -200,6 +202,11 @@ class Tour:
 
     def _digest(self, layer: str) -> str:
         return self._store.layers.diff(layer, NullWriter()).diff_id
+
+
+def _words(script: str) -> str:
+    """Return, as Python, the arguments that run ``script`` in a fork."""
+    return f'["chroot", work.path, {json.dumps(shlex.split(script))[1:-1]}], check=True'
 
 
 def _say(tree: Path, script: str) -> str:

@@ -50,11 +50,17 @@ def find(stage: Stage, scratch: Path) -> RealRoot:
         with stage.busy(f"mmdebstrap makes a Debian {SUITE} from its packages"):
             _bootstrap(scratch, cached)
     except (ToolMissingError, CommandFailedError) as error:
-        stage.missing(f"no Debian can be made here: {error}")
+        stage.missing(f"no Debian can be made here: {_reason(error)}")
         stage.say("so the root is a small tree of this machine's own programs and their libraries")
         return RealRoot("machine", _collect(scratch / "machine"), is_debian=False)
     stage.say(f"kept for the next time: {cached}")
     return RealRoot("debian", cached, is_debian=True)
+
+
+def _reason(error: ToolMissingError | CommandFailedError) -> str:
+    if isinstance(error, ToolMissingError):
+        return str(error)
+    return f"mmdebstrap said {error.stderr.strip().splitlines()[0]!r}; is there a network?"
 
 
 def _bootstrap(scratch: Path, kept: Path) -> None:
