@@ -8,7 +8,7 @@
 ``offer``           an image as found there, by ``layout`` (OCI) or ``docker_archive``
 ``progress``        how long work tells about itself
 ``blobs``           the blob files of a store
-``shelf``           bringing blobs and layers in so that all or nothing counts; clearing away what nobody needs
+``shelf``           bringing blobs and layers in so that all or nothing counts; ``clearing``: away with what nobody needs
 ``transfer``        an offered image into the store; ``commit``: a new one; ``saving``: one out of it
 ``records``         the rows of images; ``image``: what they say, as values; ``checks``: whether they are true
 ``images``          :class:`Images`: what ``lamina image`` does

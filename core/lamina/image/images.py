@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lamina.errors import ImageError, ImageInUseError, ImageNotFoundError, InvalidReferenceError
 from lamina.image import records
 from lamina.image.checks import check_blobs, check_images
+from lamina.image.clearing import users
 from lamina.image.commit import Maker, Step
 from lamina.image.image import read_image, read_or_excuse
 from lamina.image.location import Location, Transport
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
     from lamina.diff.limits import Limits
     from lamina.graph import LayerGraph
     from lamina.host import Host
+    from lamina.image.clearing import Collected
     from lamina.image.config import HistoryEntry
     from lamina.image.image import Image
     from lamina.image.offer import Offer
     from lamina.image.progress import Progress
-    from lamina.image.shelf import Collected, Ingest
+    from lamina.image.shelf import Ingest
     from lamina.layers import Layers
-    from lamina.metadata.database import Database, Reader, Writer
+    from lamina.metadata.database import Database, Writer
     from lamina.metadata.journal import Intent, Journal
     from lamina.recovery import Finding
 
@@ -74,7 +76,7 @@ class Images:
         self._database = database
         self._layers = layers
         self._limits = limits
-        graph.add_users(_users)
+        graph.add_users(users)
 
     # in and out -------------------------------------------------------------------------------------------------------
 
@@ -226,23 +228,23 @@ class Images:
                 if not called and len(names) > 1:
                     raise ImageInUseError(name, [f"name {each}" for each in names])
                 going = (called,) if called else names
-                users = records.containers_of(tx, digest)
-                if users and len(going) == len(names):
-                    raise ImageInUseError(name, [f"container {user}" for user in users])
+                containers = records.containers_of(tx, digest)
+                if containers and len(going) == len(names):
+                    raise ImageInUseError(name, [f"container {each}" for each in containers])
                 for each in going:
                     tx.run("DELETE FROM tags WHERE name = ?", each)
                 if len(going) < len(names):
                     return RemovedImage(going, "")
                 intent.begin(tx, "remove image")
-                self._shelf.forget(tx, digest, intent)
-            taken = self._shelf.take_back(intent)
+                self._shelf.clearing.forget(tx, digest, intent)
+            taken = self._shelf.clearing.take_back(intent)
         return RemovedImage(going, digest, taken.layers, taken.blobs, taken.size)
 
     # care -------------------------------------------------------------------------------------------------------------
 
     def collect(self) -> Collected:
-        """Clear away what no name, no container and no running operation leads to; see :meth:`Shelf.collect`."""
-        return self._shelf.collect()
+        """Clear away what no name, no container and no running operation leads to; see :meth:`Clearing.collect`."""
+        return self._shelf.clearing.collect()
 
     def check(self, *, deep: bool = False) -> builtins.list[Finding]:
         """Return where images, blobs and files disagree; ``deep`` reads every blob."""
@@ -251,7 +253,7 @@ class Images:
 
     def take_back(self, intent: Intent) -> None:
         """Clear away what an operation of a dead process brought, and end its intent. For recovery."""
-        self._shelf.take_back(intent)
+        self._shelf.clearing.take_back(intent)
 
     def _maker(self, ingest: Ingest, progress: Progress | None) -> Maker:
         transfer = Transfer(self._shelf, ingest, self._layers, progress or Silence())
@@ -289,17 +291,3 @@ def _called(text: str, names: tuple[str, ...]) -> str:
         name = f"{reference.name}:{reference.tag}"
         return name if name in names else ""
     return ""
-
-
-def _users(tx: Reader, number: int) -> list[str]:
-    """Name the images, containers and running operations that need a layer."""
-    images = [digest for (digest,) in tx.rows("SELECT digest FROM images WHERE layer = ?", number)]
-    containers = tx.rows("SELECT name FROM containers WHERE snapshot = ?", number)
-    leases = tx.rows(
-        "SELECT operation, pid FROM leases JOIN intents ON id = intent WHERE kind = 'snapshot' AND item = ?", str(number)
-    )
-    return [
-        *(f"image {next(iter(records.names_of(tx, digest)), digest)}" for digest in images),
-        *(f"container {name}" for (name,) in containers),
-        *(f"{operation} of process {pid}" for operation, pid in leases),
-    ]

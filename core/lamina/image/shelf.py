@@ -1,4 +1,4 @@
-"""What images are made of in a store, and who still needs it: bringing blobs and layers in, and clearing them away.
+"""What images are made of in a store, and how more of it is brought in.
 
 Nothing that is brought counts before the one transaction that makes an image visible. Until then the operation's intent leases
 it; when the operation fails, or its process dies, exactly what it leased and nobody else needs is taken back.
@@ -6,19 +6,17 @@ it; when the operation fails, or its process dies, exactly what it leased and no
 
 from __future__ import annotations
 
-import logging
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from lamina.errors import SnapshotInUseError, SnapshotNotFoundError, StoreBusyError
 from lamina.image.blobs import Blobs, staged
+from lamina.image.clearing import Clearing
 from lamina.image.spec import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from lamina.graph import LayerGraph
@@ -28,50 +26,13 @@ if TYPE_CHECKING:
     from lamina.metadata.journal import Intent, Journal
     from lamina.model import Snapshot
 
-_log = logging.getLogger("lamina.image")
-
-#: Layers that came with images are named by their chain ids; those that somebody named otherwise are theirs to remove.
-_OF_IMAGES: Final = "kind = 'committed' AND state = 'ready' AND key GLOB 'sha256:*'"
-
-_UNNEEDED_LAYERS: Final = f"""
-WITH RECURSIVE needed (id) AS (
-    SELECT layer FROM images WHERE layer IS NOT NULL
-    UNION SELECT snapshot FROM containers
-    UNION SELECT CAST(item AS INTEGER) FROM leases WHERE kind = 'snapshot'
-    UNION SELECT id FROM snapshots WHERE NOT ({_OF_IMAGES})
-    UNION SELECT s.parent FROM needed JOIN snapshots s ON s.id = needed.id WHERE s.parent IS NOT NULL
-)
-SELECT id, key FROM snapshots WHERE {_OF_IMAGES} AND id NOT IN (SELECT id FROM needed) ORDER BY id DESC
-"""
-
-_BLOB_IS_NEEDED: Final = """
-SELECT 1 FROM image_blobs WHERE blob = ?1 UNION ALL SELECT 1 FROM images WHERE digest = ?1
-UNION ALL SELECT 1 FROM leases WHERE kind = 'blob' AND item = ?1
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """What was cleared away."""
-
-    #: Manifest digests of images without a name or a container.
-    images: tuple[str, ...] = ()
-    #: Keys of layers.
-    layers: tuple[str, ...] = ()
-    #: Digests of blobs.
-    blobs: tuple[str, ...] = ()
-    #: Bytes that this gave back, as the records had them.
-    size: int = 0
-
-    def __add__(self, other: Collected) -> Collected:
-        return Collected(self.images + other.images, self.layers + other.layers, self.blobs + other.blobs, self.size + other.size)
-
 
 class Shelf:
     """The blobs and layers of one store, as far as images hold them."""
 
     def __init__(self, root: Path, database: Database, journal: Journal, graph: LayerGraph, host: Host, *, durable: bool) -> None:
         self.blobs = Blobs(root, durable=durable)
+        self.clearing = Clearing(root / "staging", database, journal, graph, host, self.blobs, durable=durable)
         self.database = database
         self._staging = root / "staging"
         self.journal = journal
@@ -95,94 +56,13 @@ class Shelf:
             finally:
                 self.host.remove_tree(staging)
                 if intent.id:
-                    self.take_back(intent)
+                    self.clearing.take_back(intent)
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
         """Yield a transaction that is as durable as the store promises."""
         with self.database.writing(durable=self._durable) as tx:
             yield tx
-
-    def take_back(self, intent: Intent) -> Collected:
-        """Clear away what ``intent`` leased and nobody needs, and end it. For operations that failed, or whose process died."""
-        with self.database.reading() as tx:
-            leases = tx.rows("SELECT kind, item FROM leases WHERE intent = ?", intent.id)
-        numbers = sorted((int(item) for kind, item in leases if kind == "snapshot"), reverse=True)
-        taken = self._remove_blobs([item for kind, item in leases if kind == "blob"], intent)
-        for number in numbers:  # a child has a higher number than its parent
-            with self.database.writing(durable=False) as tx:
-                tx.run("DELETE FROM leases WHERE intent = ? AND kind = 'snapshot' AND item = ?", intent.id, str(number))
-                row = tx.row(f"SELECT key FROM snapshots WHERE id = ? AND {_OF_IMAGES}", number)
-            if row:
-                taken += self._remove_layer(row[0])
-        with self.database.writing(durable=False) as tx:
-            intent.end(tx)
-        return taken
-
-    def collect(self) -> Collected:
-        """Clear away everything that no name, no container and no running operation leads to.
-
-        That is images whose names went to others, layers named by chain id, blobs, and files that no record explains.
-        """
-        taken = Collected(self._forget_nameless())
-        with self.database.reading() as tx:
-            layers = [key for _, key in tx.rows(_UNNEEDED_LAYERS)]
-            blobs = {digest for (digest,) in tx.rows("SELECT digest FROM blobs")}
-        for key in layers:
-            taken += self._remove_layer(key)
-        self._sweep_staging()
-        return taken + self._remove_blobs(sorted(blobs.union(self.blobs.digests())))
-
-    def forget(self, tx: Writer, image: str, intent: Intent) -> None:
-        """Strike the image out, and lease all it was made of for :meth:`take_back` to look at."""
-        (layer,) = tx.row("SELECT layer FROM images WHERE digest = ?", image) or (None,)
-        while layer is not None:
-            intent.lease(tx, "snapshot", str(layer))
-            (layer,) = tx.row("SELECT parent FROM snapshots WHERE id = ?", layer) or (None,)
-        for (blob,) in tx.rows("SELECT blob FROM image_blobs WHERE image = ? UNION SELECT ?", image, image):
-            intent.lease(tx, "blob", blob)
-        tx.run("DELETE FROM images WHERE digest = ?", image)
-
-    def _forget_nameless(self) -> tuple[str, ...]:
-        nameless = "digest NOT IN (SELECT image FROM tags) AND digest NOT IN (SELECT image FROM containers)"
-        with self.writing() as tx:
-            found = tuple(digest for (digest,) in tx.rows(f"SELECT digest FROM images WHERE {nameless}"))
-            for digest in found:
-                tx.run("DELETE FROM images WHERE digest = ?", digest)
-        return found
-
-    def _sweep_staging(self) -> None:
-        """Remove what a power cut left of operations whose intents it took with it."""
-        there = list(self._staging.iterdir())  # before the intents: each is written down before its directory is made
-        with self.database.reading() as tx:
-            explained = {path for (path,) in tx.rows("SELECT json_extract(detail, '$.staging') FROM intents")}
-        for path in there:
-            if str(path) not in explained:
-                self.host.remove_tree(path)
-
-    def _remove_layer(self, key: str) -> Collected:
-        try:
-            size = self.graph.usage(key).size
-            self.graph.remove(key)
-        except (SnapshotInUseError, SnapshotNotFoundError, StoreBusyError):
-            return Collected()  # somebody needs it after all, or was faster
-        return Collected(layers=(key,), size=size)
-
-    def _remove_blobs(self, digests: Iterable[str], intent: Intent | None = None) -> Collected:
-        removed, size = [], 0
-        with self.writing() as tx:
-            if intent:
-                tx.run("DELETE FROM leases WHERE intent = ? AND kind = 'blob'", intent.id)
-            for digest in digests:
-                if tx.row(_BLOB_IS_NEEDED, digest):
-                    continue
-                row = tx.row("SELECT size FROM blobs WHERE digest = ?", digest)
-                tx.run("DELETE FROM blobs WHERE digest = ?", digest)
-                # Inside the transaction: nobody can lease it, and bring its file anew, before the old one has gone.
-                self.blobs.remove(digest)
-                removed.append(digest)
-                size += row[0] if row else 0
-        return Collected(blobs=tuple(removed), size=size)
 
 
 class Ingest:
