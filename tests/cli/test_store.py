@@ -148,7 +148,9 @@ def test_a_layer_is_called_by_key_digits_image_or_container(shop: Shop) -> None:
     ]
 
     assert called == 5 * [layer]
-    assert shop.json("layer", "show", "web")["snapshot"]["parent"] == layer
+    writable = shop.json("layer", "show", "web")["snapshot"]
+    assert writable["parent"] == layer
+    assert shop.json("layer", "show", writable["key"][:22])["snapshot"] == writable
 
 
 def test_what_is_no_layer_is_told(shop: Shop) -> None:

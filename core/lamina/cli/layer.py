@@ -77,7 +77,6 @@ def list_layers(session: Session, everything: bool) -> None:  # noqa: FBT001  cl
         Column("KIND", lambda row: row.kind),
         Column("PARENT", lambda row: render.short(row.parent) or "-"),
         Column("SIZE", lambda row: render.size(row.size), right=True),
-        Column("INODES", lambda row: str(row.inodes), right=True),
         Column("CREATED", lambda row: render.when(row.created)),
     ]
     render.table(session.format, found, columns, empty=_NONE)

@@ -37,7 +37,7 @@ def snapshot(store: Store, name: str) -> Snapshot:
         if found:
             return found[0]
     with suppress(ContainerNotFoundError):
-        return store.graph.stat(store.containers.get(name).snapshot)
+        return store.graph.stat(store.containers.get(name.removeprefix("container/")).snapshot)
     image = store.images.find(name)
     if image is None or not image.layer:
         raise SnapshotNotFoundError(name)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from string import hexdigits
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 from lamina.config import Format
 
@@ -169,10 +170,12 @@ def when(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def short(digest: str) -> str:
-    """Return the part of a digest that people compare; other keys as they are."""
-    algorithm, colon, encoded = digest.partition(":")
-    return encoded[:12] if colon and algorithm == "sha256" and len(encoded) == 64 else digest
+def short(key: str) -> str:
+    """Return a key with no more of the digest or number that it ends in than people compare."""
+    head, mark, digits = key.rpartition("/") if "/" in key else key.rpartition(":")
+    if len(digits) not in (32, 64) or set(digits) - set(hexdigits):
+        return key
+    return digits[:12] if mark == ":" else f"{head}{mark}{digits[:12]}"
 
 
 def coloured(stream: object) -> bool:
@@ -196,7 +199,10 @@ def _draw_table(rows: Sequence[T], columns: Sequence[Column[T]]) -> None:
 
     drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        drawn.add_column(column.title, justify="right" if column.right else "left", no_wrap=not column.wrap, overflow="fold")
+        justify: Literal["left", "right"] = "right" if column.right else "left"
+        # A number that was cut must not look like another one.
+        overflow: Literal["fold", "ellipsis"] = "fold" if column.wrap else "ellipsis"
+        drawn.add_column(column.title, justify=justify, no_wrap=not column.wrap, overflow=overflow)
     for row in rows:
         drawn.add_row(*(Text(printable(each.text(row)), style=each.style(row) if each.style else "") for each in columns))
     console().print(drawn)

@@ -180,10 +180,18 @@ def test_sizes_have_at_most_four_digits(count: int, expected: str) -> None:
     assert render.size(count) == expected
 
 
-def test_digests_are_shortened_and_other_keys_are_not() -> None:
-    assert render.short("sha256:" + "0123456789abcdef" * 4) == "0123456789ab"
-    assert render.short("work") == "work"
-    assert render.short("sha256:short") == "sha256:short"
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("sha256:" + "0123456789abcdef" * 4, "0123456789ab"),
+        ("container/" + "0123456789abcdef" * 2, "container/0123456789ab"),
+        ("work", "work"),
+        ("sha256:short", "sha256:short"),
+        ("k8s.io/" + "z" * 32, "k8s.io/" + "z" * 32),
+    ],
+)
+def test_digests_and_numbers_are_shortened_and_other_keys_are_not(key: str, expected: str) -> None:
+    assert render.short(key) == expected
 
 
 def test_times_are_local_to_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
