@@ -57,10 +57,12 @@ class DockerArchive:
     def offers(self, name: str) -> tuple[Offer, ...]:
         """Return the image called ``name``, or all that are there without one.
 
+        ``debian:12`` finds ``docker.io/library/debian:12`` too, which is what skopeo makes of it; the image is then called as
+        it was asked for.
         Raises :class:`ImageNotFoundError`, and :class:`ManifestError` for what is inconsistent.
         """
         wanted = str(Reference.for_tag(name)) if name else ""
-        chosen = [item for item in self._items if not wanted or wanted in item.names]
+        chosen = [item for item in self._items if not wanted or _short(wanted) in map(_short, item.names)]
         if not chosen:
             raise ImageNotFoundError(name, where=self._files.place)
         return tuple(self._offer(item, wanted) for item in chosen)
@@ -76,6 +78,11 @@ class DockerArchive:
         alone = own_name("", self._path) if len(self._items) == 1 else ""
         names = (wanted,) if wanted else item.names or ((alone,) if alone else ())
         return Offer(names, self._files, config, data, None, OCI_MANIFEST, layers)
+
+
+def _short(name: str) -> str:
+    """Return a name without what Docker puts in front of those that name no registry."""
+    return name.removeprefix("docker.io/").removeprefix("library/")
 
 
 def _read_item(value: object, where: str) -> _Item:

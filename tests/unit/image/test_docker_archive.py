@@ -69,6 +69,19 @@ def test_a_name_chooses_and_without_one_all_are_offered(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    ("there", "wanted"),
+    [
+        ("docker.io/library/debian:12", "debian:12"),
+        ("docker.io/tools/x:1", "tools/x:1"),
+        ("debian:12", "docker.io/library/debian:12"),
+    ],
+)
+def test_a_name_is_found_with_and_without_what_docker_puts_in_front(tmp_path: Path, there: str, wanted: str) -> None:
+    with offers(docker_archive(tmp_path / "x.tar", ([there], [LOWER])), wanted) as (found,):
+        assert found.names == (wanted,)
+
+
 def test_an_image_without_a_name_is_called_after_its_file(tmp_path: Path) -> None:
     with offers(docker_archive(tmp_path / "debian.tar", ([], [LOWER]))) as (found,):
         assert found.names == ("debian:latest",)
