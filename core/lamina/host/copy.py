@@ -170,24 +170,15 @@ def _copy_metadata(source: int, target: int, found: os.stat_result, made: os.sta
     """
     if (made.st_uid, made.st_gid) != (found.st_uid, found.st_gid):
         os.fchown(target, found.st_uid, found.st_gid)
-    for name in _xattr_names(source):
-        os.setxattr(target, name, os.getxattr(source, name))
+    for name, value in xattr.read_xattrs(source).items():
+        os.setxattr(target, name, value)
     if made.st_mode != found.st_mode:
         os.fchmod(target, stat.S_IMODE(found.st_mode))
     os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
-def _xattr_names(fd: int) -> list[str]:
-    try:
-        return os.listxattr(fd)
-    except OSError as error:
-        if error.errno == errno.ENOTSUP:
-            return []
-        raise
-
-
 def _drop_inherited_acls(fd: int) -> None:
     """Remove the ACLs that a new directory has from the one above, and would hand on to all that is made in it."""
-    for name in _xattr_names(fd):
-        if name.startswith("system.posix_acl_"):
+    for name in xattr.read_xattrs(fd):
+        if name.startswith(b"system.posix_acl_"):
             os.removexattr(fd, name)

@@ -48,11 +48,12 @@ def mount(mounts: Sequence[Mount], target: Path, *, new_api: bool | None = None)
 
     ``new_api`` chooses between the new mount API and mount(2); None leaves that to the kernel.
     """
+    new = offers_new_api() if new_api is None else new_api
     place = os.path.realpath(os.fsencode(target))
     with ExitStack() as undo:
         for each in mounts:
             with _explained(f"mount {each.type} at", target):
-                _attach(each, place, new_api=new_api)
+                _attach(each, place, new_api=new)
             undo.callback(syscalls.umount, place, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
         undo.pop_all()
 
@@ -63,16 +64,17 @@ def open_mounts(mounts: Sequence[Mount], *, new_api: bool | None = None) -> int:
     No other process sees the mount, and it ends with the handle, also when this process is killed. A single bind mount
     of a directory is simply opened, whatever its options. Raises :class:`MountFailedError`.
     """
+    new = offers_new_api() if new_api is None else new_api
     first, *others = mounts
     options = parse_options(first)
     with _explained("mount", f"an unattached {first.type}"):
         if options.bind and not others:
             return os.open(first.source, os.O_RDONLY | os.O_DIRECTORY)
-        if others or not _chosen(new_api):
+        if others or not new:
 
             def attach_and_open(place: bytes) -> int:
                 for each in mounts:
-                    _attach(each, place, new_api=new_api)
+                    _attach(each, place, new_api=new)
                 return os.open(place, os.O_RDONLY | os.O_DIRECTORY)
 
             return mount_classic.in_own_namespace(attach_and_open)
@@ -111,16 +113,12 @@ def unmount(target: Path, *, detach: bool = False) -> None:
             raise MountFailedError(os.fsdecode(place), "unmount", _reason(error)) from error
 
 
-def _attach(mount: Mount, place: bytes, *, new_api: bool | None) -> None:
-    attach = mount_api.attach if _chosen(new_api) else mount_classic.attach
+def _attach(mount: Mount, place: bytes, *, new_api: bool) -> None:
+    attach = mount_api.attach if new_api else mount_classic.attach
     options = parse_options(mount)
     if options.bind and options.settings:
         raise OSError(errno.EINVAL, "not an option of a bind mount", options.settings[0][0])
     attach(mount.type, mount.source, options, place)
-
-
-def _chosen(new_api: bool | None) -> bool:  # noqa: FBT001
-    return offers_new_api() if new_api is None else new_api
 
 
 @contextmanager

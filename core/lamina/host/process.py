@@ -16,22 +16,6 @@ def boot_id() -> str:
         return file.read().strip()
 
 
-def process_start(pid: int) -> int | None:
-    """Return the start time of a process in clock ticks since boot; None when there is none, or only its zombie.
-
-    A process number comes around again; number and start time together name a process for the time of one boot.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            record = file.read()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # The command name stands in parentheses and may contain any of them itself.
-    fields = record[record.rindex(b")") + 2 :].split()
-    state, start = fields[0], fields[19]
-    return None if state in (b"Z", b"X") else int(start)
-
-
 def processes_using(place: str) -> list[str]:
     """Name the processes that have their root, their directory, their program or an open file at or below ``place``.
 

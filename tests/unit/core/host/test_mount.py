@@ -235,14 +235,12 @@ def test_options_that_cannot_fit_on_a_page_are_refused_and_not_cut(target: Path)
 
 @both
 def test_an_unattached_mount_is_usable_and_in_no_table(tmp_path: Path, *, new_api: bool) -> None:
-    before = mount_table()
-
     root = open_mounts([writable(tmp_path / "top", layer(tmp_path / "low", x="low"))], new_api=new_api)
 
     try:
         os.mkdir("made", dir_fd=root)
         assert sorted(os.listdir(root)) == ["made", "x"]
-        assert mount_table() == before
+        assert os.fstat(root).st_dev not in {entry.device for entry in mount_table()}
     finally:
         os.close(root)
     assert (tmp_path / "top" / "upper" / "made").is_dir()
@@ -345,9 +343,7 @@ def test_no_handle_stays_behind(tmp_path: Path, target: Path, *, new_api: bool) 
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
-def test_the_directory_of_the_process_stays_where_it_is(
-    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_directory_of_the_process_stays_where_it_is(tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layers = [layer(tmp_path / f"layer-{number:050}") for number in range(100)]
     monkeypatch.chdir(tmp_path)
 
@@ -359,11 +355,11 @@ def test_the_directory_of_the_process_stays_where_it_is(
 def test_an_unattached_mount_is_not_passed_on_to_other_namespaces(tmp_path: Path) -> None:
     union = Mount("overlay", "overlay", (layer(tmp_path / "a"), layer(tmp_path / "b")))
     program = f"""
+import os
 from lamina.host.mount import mount_table, open_mounts
 from lamina.model import Mount
-before = mount_table()
 root = open_mounts([{union!r}], new_api=False)
-assert mount_table() == before
+assert os.fstat(root).st_dev not in {{entry.device for entry in mount_table()}}
 """
 
     # As on most machines, where systemd has made everything shared.

@@ -7,7 +7,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from lamina.host.process import boot_id, process_start, processes_using
+from lamina.host.process import boot_id, processes_using
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,41 +16,6 @@ if TYPE_CHECKING:
 def test_a_boot_has_one_name() -> None:
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", boot_id())
     assert boot_id() == boot_id()
-
-
-def test_a_process_keeps_its_start_and_no_two_share_number_and_start() -> None:
-    mine = process_start(os.getpid())
-
-    with subprocess.Popen(["sleep", "60"]) as process:
-        child = process_start(process.pid)
-        process.kill()
-
-    assert mine is not None
-    assert child is not None
-    assert child >= mine
-    assert process_start(os.getpid()) == mine
-
-
-def test_a_process_that_has_ended_has_no_start() -> None:
-    process = subprocess.Popen(["true"])
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-
-    zombie = process_start(process.pid)
-    process.wait()
-
-    assert zombie is None
-    assert process_start(process.pid) is None
-
-
-def test_a_command_name_full_of_brackets_does_not_confuse(tmp_path: Path) -> None:
-    program = shutil.copy("/bin/sleep", tmp_path / "a) Z 1 (b")
-
-    with subprocess.Popen([program, "60"]) as process:
-        start = process_start(process.pid)
-        process.kill()
-
-    assert start is not None
-    assert start >= (process_start(os.getpid()) or 0)
 
 
 def wait_for(process: subprocess.Popen[bytes]) -> None:

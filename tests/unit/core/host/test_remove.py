@@ -176,9 +176,7 @@ def test_an_owner_who_is_not_root_gets_rid_of_what_keeps_him_out(
 
 
 @pytest.mark.root
-def test_what_belongs_to_another_is_not_forced(
-    stranger: Path, as_stranger: Callable[[], AbstractContextManager[None]]
-) -> None:
+def test_what_belongs_to_another_is_not_forced(stranger: Path, as_stranger: Callable[[], AbstractContextManager[None]]) -> None:
     (stranger / "tree").mkdir()
     (stranger / "tree" / "file").touch()
 
