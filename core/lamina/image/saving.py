@@ -23,6 +23,7 @@ from lamina.image.blobs import staged
 from lamina.image.document import read_json, write_json
 from lamina.image.files import Directory, read_small
 from lamina.image.progress import LayerState, Watched
+from lamina.image.shelf import STAGING
 from lamina.image.spec import OCI_INDEX, REF_NAME, Descriptor, Index, read_document
 
 if TYPE_CHECKING:
@@ -153,9 +154,15 @@ class Saving:
 
 
 def check_target(target: Path) -> None:
-    """Raise :class:`ManifestError` unless ``target`` may hold a layout: it is one, or an empty directory, or nothing."""
-    if target.exists() and not (target / "oci-layout").is_file() and (not target.is_dir() or any(target.iterdir())):
+    """Raise :class:`ManifestError` unless ``target`` may hold a layout: it is one, or being made one, or empty, or nothing."""
+    if not target.exists() or (target / "oci-layout").is_file():
+        return
+    if not target.is_dir() or not all(map(_is_of_layout, os.listdir(target))):
         raise ManifestError(str(target), "is no image layout, and not empty: name another directory")
+
+
+def _is_of_layout(name: str) -> bool:
+    return name in ("blobs", "index.json", "oci-layout") or name.startswith(STAGING)
 
 
 def _present_index(target: Path, limits: Limits) -> Mapping[str, object]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from lamina.image.blobs import Blobs, staged
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from lamina.metadata.database import Database, Reader, Writer
     from lamina.metadata.journal import Intent, Journal
     from lamina.model import Snapshot
+
+
+#: What the names of directories of unfinished files begin with that are outside of a store.
+STAGING: Final = ".lamina-"
 
 
 class Shelf:
@@ -46,7 +50,7 @@ class Shelf:
 
         Its staging directory is in the store, or hidden in the directory ``beside``, to rename from there; recovery knows it.
         """
-        staging = (beside / f".lamina-{uuid4().hex}").absolute() if beside else self._staging / uuid4().hex
+        staging = (beside / f"{STAGING}{uuid4().hex}").absolute() if beside else self._staging / uuid4().hex
         with self.journal.intent() as intent:
             with self.database.writing(durable=False) as tx:
                 intent.begin(tx, name, detail={"staging": str(staging)})
