@@ -146,8 +146,14 @@ class Plugins:
         return Operations(self._manager, driver, root)
 
     def register_commands(self, cli: click.Group) -> None:
-        """Let plugins add their commands."""
-        self._manager.hook.lamina_register_commands(cli=cli)
+        """Let plugins add their commands. One that fails adds none, which is logged, and stops nobody else."""
+        plugins = self._manager.list_name_plugin()
+        for name, plugin in plugins:
+            others = [other for _, other in plugins if other is not plugin]
+            try:
+                self._manager.subset_hook_caller("lamina_register_commands", others)(cli=cli)
+            except Exception as error:  # noqa: BLE001  see register()
+                _log.warning("plugin %s adds no commands: %s", name, error)
 
     def _refuse_answers(self, plugin: object, name: str) -> None:
         """Raise for a plugin that would answer a layer operation in the driver's place instead of surrounding it."""

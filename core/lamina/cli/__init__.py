@@ -33,12 +33,6 @@ INTERRUPTED, BROKEN_PIPE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
 _COMPLETE = "_LAMINA_COMPLETE"
 
 
-def _add_plugins(cli: click.Group) -> None:
-    from lamina import plugins
-
-    plugins.load().register_commands(cli)
-
-
 def _print_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:  # noqa: FBT001  click calls it so
     if wanted and not context.resilient_parsing:
         from importlib.metadata import version
@@ -47,7 +41,7 @@ def _print_version(context: click.Context, _parameter: click.Parameter, wanted: 
         context.exit()
 
 
-@click.group("lamina", cls=LazyGroup, add_plugins=_add_plugins, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("lamina", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Print the version.")
 @pass_session
 def cli(session: Session) -> None:

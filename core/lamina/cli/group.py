@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 from inspect import cleandoc
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from lamina.cli.session import Session
 from lamina.config import Format
 from lamina.model import Durability
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 #: The commands of lamina itself, in the order in which a newcomer meets them; each is ``command`` of the module of its name.
 OWN = ("demo", "image", "container", "layer", "union", "driver", "store", "conformance", "completion")
@@ -93,15 +90,14 @@ class Group(click.Group):
 class LazyGroup(Group):
     """The whole command line: a module is imported when its command is named, plugins when nothing else answers."""
 
-    # Any: click's own signature
-    def __init__(self, *args: Any, add_plugins: Callable[[click.Group], None], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: click's own signature
         super().__init__(*args, **kwargs)
-        self._add_plugins: Callable[[click.Group], None] | None = add_plugins
+        self._plugins_were_asked = False
         self.params = [*global_options(hidden=False), *(param for param in self.params if not getattr(param, "hidden", False))]
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's own signature
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Lamina's own commands, then those of plugins."""
-        self._ask_plugins()
+        self._ask_plugins(ctx)
         return [*OWN, *sorted(self.commands.keys() - set(OWN))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -109,10 +105,10 @@ class LazyGroup(Group):
         if cmd_name in OWN:
             command: click.Command = import_module(f"lamina.cli.{cmd_name}").command
             return command
-        self._ask_plugins()
+        self._ask_plugins(ctx)
         return super().get_command(ctx, cmd_name)
 
-    def _ask_plugins(self) -> None:
-        ask, self._add_plugins = self._add_plugins, None
-        if ask is not None:
-            ask(self)
+    def _ask_plugins(self, context: click.Context) -> None:
+        if not self._plugins_were_asked:
+            self._plugins_were_asked = True
+            context.ensure_object(Session).plugins.register_commands(self)

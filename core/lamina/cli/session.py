@@ -80,6 +80,7 @@ class Session:
             durability=asked.durability,
             limits=self.limits,
             create=create,
+            plugins=self.plugins,
         ) as opened:
             yield opened
 
