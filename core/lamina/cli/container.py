@@ -181,7 +181,7 @@ def commit(session: Session, /, container: str, tag: str, message: str, author: 
 @click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...", shell_complete=names.complete_containers)
 @click.option("-f", "--force", is_flag=True, help="Unmount first.")
 @pass_session
-def remove(session: Session, containers: tuple[str, ...], force: bool) -> None:  # noqa: FBT001  click passes it by name
+def remove(session: Session, containers: tuple[str, ...], force: bool) -> None:
     """Remove containers with all that was written in them.
 
     Example:

@@ -64,7 +64,7 @@ def command() -> None:
 @command.command("list")
 @click.option("-a", "--all", "everything", is_flag=True, help="Containers' writable layers and views too.")
 @pass_session
-def list_layers(session: Session, everything: bool) -> None:  # noqa: FBT001  click passes it by name
+def list_layers(session: Session, everything: bool) -> None:
     """List the layers, parents before children.
 
     Example:

@@ -88,7 +88,7 @@ def usage(session: Session) -> None:
 @click.option("--deep", is_flag=True, help="Read every blob and compare its digest.")
 @click.pass_context
 @pass_session
-def check(session: Session, context: click.Context, deep: bool) -> None:  # noqa: FBT001  click passes it by name
+def check(session: Session, context: click.Context, deep: bool) -> None:
     """Compare records, objects on disk, mounts and blobs; nothing is changed.
 
     The exit code is 4 when they disagree anywhere.
@@ -106,7 +106,7 @@ def check(session: Session, context: click.Context, deep: bool) -> None:  # noqa
 @command.command()
 @click.option("-n", "--dry-run", is_flag=True, help="Only tell what would be mended.")
 @pass_session
-def repair(session: Session, dry_run: bool) -> None:  # noqa: FBT001  click passes it by name
+def repair(session: Session, dry_run: bool) -> None:
     """Mend what `check` finds, as far as that loses nothing, and list it.
 
     Example:

@@ -34,7 +34,7 @@ _directory = click.Path(exists=True, file_okay=False, resolve_path=True, path_ty
 )
 @click.option("--undo", is_flag=True, help="Unmount the union at TARGET instead.")
 @pass_session
-def command(session: Session, directories: tuple[Path, ...], target: Path, upper: Path | None, undo: bool) -> None:  # noqa: FBT001
+def command(session: Session, directories: tuple[Path, ...], target: Path, upper: Path | None, undo: bool) -> None:
     """Show several directories as one.
 
     They are mounted at TARGET, an empty directory, which is printed. Where two have a file of the same name the one of the first
