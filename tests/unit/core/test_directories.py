@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,34 +9,10 @@ from lamina.directories import Directories
 from lamina.driver import StoredObject
 from lamina.host.kernel import KernelHost
 from lamina.model import Mount
+from tests.killing import killed_at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-#: What Python calls the steps at which a process is killed here.
-STEPS = frozenset(("os.mkdir", "os.rename", "os.rmdir", "os.remove", "os.chmod"))
-
-
-def killed_at(step: int, work: Callable[[], object]) -> bool:
-    """Do ``work`` in a process that is killed just before its ``step``-th change on disk; whether it came that far."""
-    child = os.fork()
-    if child == 0:
-        left = step
-
-        def count(event: str, arguments: tuple[object, ...]) -> None:
-            nonlocal left
-            if event in STEPS:
-                if left == 0:
-                    os._exit(9)
-                left -= 1
-
-        sys.addaudithook(count)
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
 def make(directories: Directories, id: int, content: str) -> None:

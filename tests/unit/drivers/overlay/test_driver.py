@@ -13,6 +13,7 @@ from lamina.model import Usage
 from lamina_drivers.overlay.driver import OverlayDriver
 from lamina_drivers.overlay.options import OverlayOptions
 from lamina_drivers.overlay.stack import MAX_LOWER
+from tests.killing import killed_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -250,6 +251,25 @@ def test_layer_is_unpacked_as_overlay_records_only_when_something_is_below(drive
 
     assert driver.apply_target(1, ()).encoding is Encoding.PLAIN
     assert driver.apply_target(2, (1,)).encoding is Encoding.OVERLAY
+
+
+def test_preparing_again_after_a_kill_at_any_step_gives_a_fresh_snapshot(driver: OverlayDriver, show: Show) -> None:
+    driver.prepare(1, ())
+    with show(driver, 1) as tree:
+        (tree / "file").touch()
+        tree.chmod(0o711)
+    step = 0
+
+    while killed_at(step, lambda: driver.prepare(2, (1,))):
+        driver.prepare(2, (1,))
+        with show(driver, 2, (1,)) as tree:
+            assert stat.S_IMODE(tree.stat().st_mode) == 0o711
+            assert os.listdir(tree) == ["file"]
+            (tree / "leftover").touch()
+        step += 1
+
+    assert step >= 5
+    assert sorted(each.location for each in driver.objects()) == [f"{driver.root}/1", f"{driver.root}/2"]
 
 
 def test_removed_snapshot_leaves_nothing(driver: OverlayDriver, show: Show) -> None:

@@ -11,6 +11,7 @@ from lamina.model import Capability, Mount
 from lamina.testing.trees import assert_same_tree, manifest
 from lamina_drivers.vfs.driver import VfsDriver
 from lamina_drivers.vfs.options import VfsOptions
+from tests.killing import killed_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,7 @@ def populate(tree: Path) -> None:
     os.chown(tree / "sub/file", 1, 2)
     (tree / "sub/file").chmod(0o4711)
     with (tree / "sparse").open("wb") as file:
-        file.truncate(2**30)
+        file.truncate(2**24)
         file.write(b"start")
     for path in (tree / "link", tree / "sub/file", tree / "sub", tree):
         os.utime(path, ns=(0, -1_234_567_891), follow_symlinks=False)
@@ -100,6 +101,23 @@ def test_prepare_over_leftovers_gives_the_parents_tree(driver: VfsDriver, show: 
 
     with show(driver, 2, (1,)) as tree:
         assert os.listdir(tree) == []
+
+
+def test_preparing_again_after_a_kill_at_any_step_gives_a_true_copy(driver: VfsDriver, show: Show) -> None:
+    driver.prepare(1, ())
+    with show(driver, 1) as tree:
+        populate(tree)
+    step = 0
+
+    while killed_at(step, lambda: driver.prepare(2, (1,))):
+        driver.prepare(2, (1,))
+        with show(driver, 1) as parent, show(driver, 2, (1,)) as child:
+            assert_same_tree(parent, child)
+            (child / "leftover").touch()
+        step += 1
+
+    assert step >= 5
+    assert sorted(each.location for each in driver.objects()) == [f"{driver.root}/1", f"{driver.root}/2"]
 
 
 def test_copy_that_fails_leaves_nothing(driver: VfsDriver) -> None:
