@@ -23,7 +23,7 @@ demo: ## the tour: a real Debian image, layer by layer, on this machine
 
 .PHONY: test
 test: lint conformance ## everything that can be proved here; as root, for most of it mounts filesystems
-	@pytest -n auto
+	@pytest -n auto --dist loadgroup
 
 .PHONY: quick
 quick: ready ## the tests to run while working: no slow ones, stops at the first failure

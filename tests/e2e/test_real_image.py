@@ -61,24 +61,24 @@ def test_each_form_of_an_image_brings_the_same_layers(stocked: Command, debian: 
         stocked("image", "remove", name)
 
 
-@pytest.mark.parametrize("form", ["oci", "oci-archive", "docker-archive"])
-def test_skopeo_and_umoci_read_a_committed_container_as_lamina_shows_it(stocked: Command, tmp_path: Path, form: str) -> None:
-    saved, copied = f"{form}:{tmp_path}/saved:example.org/mine:1", f"oci:{tmp_path}/copied:mine"
+def test_skopeo_and_umoci_read_a_committed_container_as_lamina_shows_it(stocked: Command, tmp_path: Path) -> None:
+    forms = ("oci", "oci-archive", "docker-archive")
     with container(stocked, "debian") as made:
-        run(
-            "chroot",
-            made.root,
-            "sh",
-            "-euc",
-            "dpkg --purge zstd; ln /etc/passwd /srv/linked; rm -r /usr/share/doc; mkdir /usr/share/doc",
-        )
+        changes = "dpkg --purge zstd; ln /etc/passwd /srv/linked; rm -r /usr/share/doc; mkdir /usr/share/doc"
+        run("chroot", made.root, "sh", "-euc", changes)
         stocked("container", "commit", made.id, "-t", "example.org/mine:1")
 
-        stocked("image", "save", "example.org/mine:1", saved)
-        run("skopeo", "copy", saved, copied)
-        run("umoci", "raw", "unpack", "--image", f"{tmp_path}/copied:mine", tmp_path / "rootfs")
+        for form in forms:
+            saved = f"{form}:{tmp_path}/saved-{form}:example.org/mine:1"
+            stocked("image", "save", "example.org/mine:1", saved)
+            run("skopeo", "copy", saved, f"oci:{tmp_path}/copied:{form}")
+        run("umoci", "raw", "unpack", "--image", f"{tmp_path}/copied:oci", tmp_path / "rootfs")
 
         assert_same_tree(tmp_path / "rootfs", made.root)
+    diff_ids = [layer["diff_id"] for layer in stocked.json("image", "show", "example.org/mine:1")["layers"]]
+    for form in forms:
+        config = json.loads(run("skopeo", "inspect", "--config", "--raw", f"oci:{tmp_path}/copied:{form}"))
+        assert config["rootfs"]["diff_ids"] == diff_ids
     stocked("image", "remove", "example.org/mine:1")
 
 
