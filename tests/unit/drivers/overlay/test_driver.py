@@ -181,6 +181,13 @@ def test_further_mount_options_reach_the_kernel(host: KernelHost, show: Show, tm
     assert {"nodev", "default_permissions"} <= set(entry.options)
 
 
+def test_changes_are_recorded_in_full_whatever_the_kernels_defaults(driver: OverlayDriver) -> None:
+    for writable in (True, False):
+        (mount,) = driver.mounts(2, (1,), writable=writable)
+
+        assert {"index=off", "redirect_dir=nofollow", "metacopy=off"} <= set(mount.options)
+
+
 def test_ten_children_add_only_their_own_directories(driver: OverlayDriver, host: KernelHost, show: Show) -> None:
     driver.prepare(1, ())
     with show(driver, 1) as tree:
