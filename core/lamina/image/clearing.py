@@ -29,11 +29,11 @@ _LEASED: Final = f"leases JOIN intents ON intents.id = intent AND operation <> '
 #: Layers that came with images are named by their chain ids; those that somebody named otherwise are theirs to remove.
 _OF_IMAGES: Final = "snapshots.kind = 'committed' AND state = 'ready' AND key GLOB 'sha256:*'"
 
+#: What is leased is among them: removing it asks :func:`users`.
 _UNNEEDED_LAYERS: Final = f"""
 WITH RECURSIVE needed (id) AS (
     SELECT layer FROM images WHERE layer IS NOT NULL
     UNION SELECT snapshot FROM containers
-    UNION SELECT CAST(item AS INTEGER) FROM {_LEASED} WHERE kind = 'snapshot'
     UNION SELECT id FROM snapshots WHERE NOT ({_OF_IMAGES})
     UNION SELECT s.parent FROM needed JOIN snapshots s ON s.id = needed.id WHERE s.parent IS NOT NULL
 )
