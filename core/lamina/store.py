@@ -25,7 +25,7 @@ from lamina.image.images import Images
 from lamina.layers import Layers
 from lamina.metadata.database import Database
 from lamina.metadata.journal import Journal
-from lamina.model import Durability
+from lamina.model import Capability, Durability
 from lamina.mounting import Mounts
 from lamina.recovery import Recovery
 from lamina.usage import account
@@ -243,7 +243,7 @@ class Store:
 
     def usage(self) -> StoreUsage:
         """Return where the space goes."""
-        return account(self._database, self.graph)
+        return account(self._database, self.graph, shares_data=Capability.SHARED_DATA in self.driver.capabilities)
 
     def info(self) -> StoreInfo:
         """Return what this store is and holds, at a cost that does not grow with it by more than a count."""

@@ -40,6 +40,8 @@ class StoreUsage:
     snapshots: tuple[SnapshotUsage, ...]
     #: Bytes of the images' manifests, configs and compressed layers.
     blobs: int
+    #: Whether a snapshot takes only what it changes; else it is a copy of all that it shows.
+    shares_data: bool
 
     @property
     def layers(self) -> Usage:
@@ -59,10 +61,12 @@ class StoreUsage:
     @property
     def saved(self) -> int:
         """Bytes more that the same images and containers would take if each kept its own copy."""
+        if not self.shares_data:
+            return 0
         return sum(row.usage.size * (row.dependents - 1) for row in self.snapshots if row.dependents > 1)
 
 
-def account(database: Database, graph: LayerGraph) -> StoreUsage:
+def account(database: Database, graph: LayerGraph, *, shares_data: bool) -> StoreUsage:
     """Return the space of a store. Layers were measured when they were committed; active snapshots are measured now."""
     with database.reading() as tx:
         dependents: dict[str, int] = dict(tx.rows(_DEPENDENTS))
@@ -71,4 +75,4 @@ def account(database: Database, graph: LayerGraph) -> StoreUsage:
         SnapshotUsage(snapshot.key, snapshot.kind, graph.usage(snapshot.key), dependents.get(snapshot.key, 0))
         for snapshot in graph.walk()
     )
-    return StoreUsage(rows, blobs[0] if blobs else 0)
+    return StoreUsage(rows, blobs[0] if blobs else 0, shares_data)

@@ -97,8 +97,8 @@ def tree(session: Session) -> None:
 
     with session.store() as store:
         found = layer_tree.survey(store)
-    render.tree(session.format, found, layer_tree.drawn(found), empty=_NONE)
-    if session.format is Format.TABLE and found:
+    render.tree(session.format, found.standing, layer_tree.drawn(found), empty=_NONE)
+    if session.format is Format.TABLE and found.standing:
         click.echo(layer_tree.summary(found))
 
 

@@ -11,9 +11,8 @@ from lamina.cli.render import Line
 from lamina.model import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lamina.store import Store
+    from lamina.usage import StoreUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,38 +33,49 @@ class Standing:
     users: int
 
 
-def survey(store: Store) -> tuple[Standing, ...]:
-    """Return every snapshot of a store, parents before children."""
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All snapshots of a store."""
+
+    #: Parents before children.
+    standing: tuple[Standing, ...]
+    usage: StoreUsage
+
+
+def survey(store: Store) -> Survey:
+    """Look at the whole store."""
     images: dict[str, list[str]] = defaultdict(list)
     for image in store.images.list():
         images[image.layer] += image.names or (render.short(image.digest),)
     containers = {container.snapshot: container.name for container in store.containers.list()}
-    usage = {row.key: row for row in store.usage().snapshots}
-    return tuple(
+    usage = store.usage()
+    rows = {row.key: row for row in usage.snapshots}
+    standing = tuple(
         Standing(
             key=each.key,
             kind=each.kind,
             parent=each.parent,
-            size=usage[each.key].usage.size,
+            size=rows[each.key].usage.size,
             images=tuple(images[each.key]),
             container=containers.get(each.key, ""),
-            users=usage[each.key].dependents,
+            users=rows[each.key].dependents,
         )
         for each in store.graph.walk()
-        if each.key in usage  # else it was made since we counted
+        if each.key in rows  # else it was made since we counted
     )
+    return Survey(standing, usage)
 
 
-def drawn(found: Sequence[Standing]) -> list[Line]:
-    """Return the tree to draw. A layer that alone stands on another continues it: a stack does not wander to the right."""
+def drawn(found: Survey) -> list[Line]:
+    """Return the tree to draw. A layer that alone stands on another continues it: stacks do not wander to the right."""
     children: dict[str, list[Standing]] = defaultdict(list)
-    for each in found:
+    for each in found.standing:
         children[each.parent].append(each)
     lines: list[Line] = []
     pending = [(each, 0, False) for each in reversed(children[""])]
     while pending:
         standing, depth, joined = pending.pop()
-        lines.append(_line(standing, depth, joined=joined))
+        lines.append(_line(standing, depth, joined=joined, shares=found.usage.shares_data))
         above = children[standing.key]
         if len(above) == 1 and above[0].kind is Kind.COMMITTED:
             pending.append((above[0], depth, True))
@@ -74,17 +84,19 @@ def drawn(found: Sequence[Standing]) -> list[Line]:
     return lines
 
 
-def summary(found: Sequence[Standing]) -> str:
+def summary(found: Survey) -> str:
     """Tell what all of it takes, and what it would take if nothing were shared."""
-    stored = sum(each.size for each in found)
-    apart = sum(each.size * max(each.users, 1) for each in found)
-    return f"{render.size(stored)} on disk; a copy for each image and container would take {render.size(apart)}"
+    stored = sum(each.size for each in found.standing)
+    if not found.usage.shares_data:
+        return f"{render.size(stored)} on disk; this driver shares nothing, each layer is a whole copy"
+    apart = render.size(stored + found.usage.saved)
+    return f"{render.size(stored)} on disk; a copy for each image and container would take {apart}"
 
 
-def _line(standing: Standing, depth: int, *, joined: bool) -> Line:
+def _line(standing: Standing, depth: int, *, joined: bool, shares: bool) -> Line:
     note = [f"+{render.size(standing.size)}"]
     if standing.users > 1:
-        note.append(f"shared by {standing.users}")
+        note.append(f"{'shared' if shares else 'needed'} by {standing.users}")
     if standing.images:
         note.append(f"image {', '.join(standing.images)}")
     if standing.container:

@@ -55,7 +55,7 @@ def info(session: Session) -> None:
 def usage(session: Session) -> None:
     """Show where the space goes, each byte counted once.
 
-    SHARED BY says how many images and containers show a layer; it is stored once for all of them.
+    NEEDED BY says how many images and containers show a layer; it is stored once for all of them.
 
     Example:
       lamina store usage
@@ -70,14 +70,14 @@ def usage(session: Session) -> None:
         Column("KIND", lambda row: row.kind),
         Column("SIZE", lambda row: render.size(row.usage.size), right=True),
         Column("INODES", lambda row: str(row.usage.inodes), right=True),
-        Column("SHARED BY", lambda row: str(row.dependents or "nobody"), right=True),
+        Column("NEEDED BY", lambda row: str(row.dependents or "nobody"), right=True),
     ]
     render.table(session.format, found.snapshots, columns, empty="no layers")
     lines = [
         ("layers", render.size(found.layers.size)),
         ("writable layers", render.size(found.writable.size)),
         ("image blobs", render.size(found.blobs)),
-        ("saved by sharing", render.size(found.saved)),
+        ("saved by sharing", render.size(found.saved) if found.shares_data else "nothing, this driver copies"),
         ("needed by nobody", render.size(found.unneeded)),
     ]
     click.echo()
