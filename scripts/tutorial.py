@@ -31,14 +31,15 @@ def rerun(text: str, place: Path) -> str:
     outputs = iter(done.stdout.replace(str(place), PLACE).split(MARK))
 
     def fill(block: re.Match[str]) -> str:
-        return "\n".join(command + ended(next(outputs)) for command in COMMAND.findall(block[0]))
+        shown = "".join(command + set_apart(next(outputs)) for command in COMMAND.findall(block[0]))
+        return shown.rstrip("\n") + "\n"
 
     return BLOCK.sub(fill, text)
 
 
-def ended(output: str) -> str:
-    """Return ``output`` with a line's end after its last line."""
-    return output if not output or output.endswith("\n") else output + "\n"
+def set_apart(output: str) -> str:
+    """Return ``output`` with an empty line after it, and nothing if it is nothing."""
+    return output.rstrip("\n") + "\n\n" if output.strip("\n") else ""
 
 
 def main() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import Protocol
 
 import pytest
 
+from lamina.conformance.leaks import tear_down
 from tests.leaks import Watch
 
 WATCH: pytest.StashKey[Watch] = pytest.StashKey()
@@ -55,7 +55,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if leaks:
         _fail(session, leaks)
     if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        shutil.rmtree(watch.directory)
+        tear_down(watch.directory)
 
 
 def _fail(session: pytest.Session, leaks: list[str]) -> None:

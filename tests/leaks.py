@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.conformance.leaks import left_behind
+from lamina.conformance.leaks import left_behind, tear_down
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,13 +85,12 @@ def is_alive(directory: Path) -> bool:
 
 
 def forget_old_sessions(place: Path) -> None:
-    """Remove what failed sessions kept to be looked at, but for the last two, and but for what is mounted somewhere."""
+    """Remove what failed sessions kept to be looked at, and what is mounted there, but for the last two."""
     kept = sorted(
         (entry for entry in place.glob("lamina-test-*") if not is_alive(entry)), key=lambda entry: entry.lstat().st_mtime
     )
     for entry in kept[:-2]:
-        if not left_behind(entry):
-            shutil.rmtree(entry, ignore_errors=True)  # another session may be doing the same
+        tear_down(entry)
 
 
 def processes_of(directory: Path) -> Iterator[tuple[int, str]]:
