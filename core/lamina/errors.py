@@ -318,9 +318,11 @@ class ImageNotFoundError(ImageError):
 
     exit_code = 51
 
-    def __init__(self, name: str, *, where: str = "") -> None:
-        place = f" in {where}" if where else ""
-        super().__init__(name, f"no image {name!r}{place}: `lamina image list` shows what there is")
+    def __init__(self, name: str, *, where: str = "", known: Sequence[str] = ()) -> None:
+        if where:
+            super().__init__(name, f"no image {name!r} in {where}: it has {', '.join(known) or 'none with a name'}")
+        else:
+            super().__init__(name, f"no image {name!r}: `lamina image list` shows what there is")
 
 
 class ImageInUseError(ImageError):

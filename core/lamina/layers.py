@@ -119,26 +119,26 @@ class Layers:
         with self._graph.holding(key, shared=True) as snapshot:
             return self._diff(snapshot, sink, snapshot.parent if against is None else against)
 
-    def commit(self, key: str, sink: Writable | None = None) -> tuple[Snapshot, Diff]:
+    def commit(self, key: str, sink: Writable | None = None, *, intent: Intent | None = None) -> tuple[Snapshot, Diff]:
         """Turn the active snapshot ``key`` into a layer named by its chain id, without copying anything; write its stream to
         ``sink``.
 
         A layer that exists already under this name is returned instead, and ``key`` is gone all the same. The snapshot must
-        not be written to meanwhile.
+        not be written to meanwhile. ``intent`` keeps the layer from being collected until it ends.
         """
-        with self._graph.holding(key) as snapshot, self._journal.intent() as intent:
+        with self._graph.holding(key) as snapshot, self._journal.intent() as work:
             if snapshot.kind is not Kind.ACTIVE:
                 raise SnapshotStateError(key, str(snapshot.kind), "only an active snapshot can be committed")
             diff = self._diff(snapshot, sink or NullWriter(), snapshot.parent)
             name = chain_id(snapshot.parent, diff.diff_id)
             with self._database.writing(durable=False) as tx:
-                intent.begin(tx, "commit", snapshot=snapshot.id, detail={"name": name})
+                work.begin(tx, "commit", snapshot=snapshot.id, detail={"name": name})
             try:
-                self._graph.publish(intent, snapshot, name, diff_id=diff.diff_id)
+                self._graph.publish(work, snapshot, name, diff_id=diff.diff_id, lease=intent)
             except BaseException as error:
                 with self._database.writing(durable=False) as tx:
-                    intent.end(tx)
-                if not isinstance(error, SnapshotExistsError):
+                    work.end(tx)
+                if not isinstance(error, SnapshotExistsError) or not self._lease(name, intent):
                     raise
         if self._graph.exists(key):
             self._graph.remove(key)

@@ -82,8 +82,7 @@ class Maker:
             with self._shelf.blobs.open(blob.digest) as extent:
                 layer = self._layers.apply(extent, parent=parent, diff_id=diff.diff_id, intent=self._ingest.intent)
         else:
-            (layer, diff), blob = self._blob(media_type, partial(self._layers.commit, key))
-            self._ingest.hold(layer)
+            (layer, diff), blob = self._blob(media_type, partial(self._layers.commit, key, intent=self._ingest.intent))
         return self._record(config, media_type, lower, blob, diff.diff_id, step, layer.key)
 
     def _below(self, key: str, base: Image | None) -> tuple[ImageConfig, str, list[Descriptor]]:

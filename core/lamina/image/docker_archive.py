@@ -64,7 +64,7 @@ class DockerArchive:
         wanted = str(Reference.for_tag(name)) if name else ""
         chosen = [item for item in self._items if not wanted or _short(wanted) in map(_short, item.names)]
         if not chosen:
-            raise ImageNotFoundError(name, where=self._files.place)
+            raise ImageNotFoundError(name, where=self._files.place, known=[each for item in self._items for each in item.names])
         return tuple(self._offer(item, wanted) for item in chosen)
 
     def _offer(self, item: _Item, wanted: str) -> Offer:

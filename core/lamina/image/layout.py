@@ -57,7 +57,7 @@ class Layout:
         for entry in self._index.manifests:
             groups.setdefault(entry.annotations.get(REF_NAME, ""), []).append(entry)
         if tag and tag not in groups:
-            raise ImageNotFoundError(tag, where=self._files.place)
+            raise ImageNotFoundError(tag, where=self._files.place, known=sorted(filter(None, groups)))
         if not groups:
             raise ManifestError(self._files.place, "holds no image")
         chosen = {tag: groups[tag]} if tag else groups

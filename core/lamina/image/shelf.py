@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from lamina.image.blobs import Staged
     from lamina.metadata.database import Database, Reader, Writer
     from lamina.metadata.journal import Intent, Journal
-    from lamina.model import Snapshot
 
 
 #: What the names of directories of unfinished files begin with that are outside of a store.
@@ -100,11 +99,6 @@ class Ingest:
             for (blob,) in tx.rows("SELECT blob FROM image_blobs WHERE image = ? UNION SELECT ?", image, image):
                 self.intent.lease(tx, "blob", blob)
             return tx.row("SELECT 1 FROM images WHERE digest = ?", image) is not None
-
-    def hold(self, layer: Snapshot) -> None:
-        """Have the collector keep away from a layer."""
-        with self._shelf.database.writing(durable=False) as tx:
-            self.intent.lease(tx, "snapshot", str(layer.id))
 
     def keep(self, file: Staged, digest: str) -> int:
         """Make a staged blob, which the caller has verified, the blob ``digest``; return its size."""

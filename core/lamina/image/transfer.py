@@ -101,20 +101,15 @@ class Transfer:
 
     def bring_tree(self, archive: Extent, label: str) -> tuple[Descriptor, str]:
         """Store a root-filesystem tar as it is, and unpack it on top of nothing; return its descriptor and diff id."""
+        self._progress.layer(label, archive.size, LayerState.UNPACKING)
         with self._ingest.staged() as staged:
             staged.copy(archive)
-            return self.unpack(staged, "", label)
-
-    def unpack(self, staged: Staged, parent: str, label: str) -> tuple[Descriptor, str]:
-        """Make a layer on top of ``parent`` of a staged blob that nothing promises anything of, and keep the blob."""
-        source = staged.written()
-        media_type = layer_type(_suffix(staged), OCI_MANIFEST)
-        self._progress.layer(label, source.size, LayerState.UNPACKING)
-        reader = DigestingReader(Watched(source, label, self._progress), label=label)
-        snapshot = self._layers.apply(reader, parent=parent, intent=self._ingest.intent)
-        size = self._ingest.keep(staged, reader.digest)
+            reader = DigestingReader(Watched(staged.written(), label, self._progress), label=label)
+            layer = self._layers.apply(reader, intent=self._ingest.intent)
+            size = self._ingest.keep(staged, reader.digest)
+            media_type = layer_type(_suffix(staged), OCI_MANIFEST)
         self._progress.layer(label, size, LayerState.DONE)
-        return Descriptor(media_type, reader.digest, size), snapshot.diff_id
+        return Descriptor(media_type, reader.digest, size), layer.diff_id
 
     def _unpack_present(self, layer: OfferedLayer, descriptor: Descriptor, parent: str) -> Descriptor:
         with self._shelf.blobs.open(descriptor.digest) as extent:

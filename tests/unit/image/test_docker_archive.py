@@ -63,7 +63,7 @@ def test_a_name_chooses_and_without_one_all_are_offered(tmp_path: Path) -> None:
         assert [offer.names for offer in found] == [("b:1",)]
     with offers(path) as found:
         assert [offer.names for offer in found] == [("a:1",), ("b:1",)]
-    with pytest.raises(ImageNotFoundError, match="no image 'c'"), offers(path, "c"):
+    with pytest.raises(ImageNotFoundError, match=r"no image 'c' in .*: it has a:1, b:1"), offers(path, "c"):
         pass
     with pytest.raises(InvalidReferenceError), offers(path, "../c"):
         pass

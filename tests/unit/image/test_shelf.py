@@ -35,7 +35,9 @@ def test_what_an_operation_holds_is_not_collected(store: Store, tmp_path: Path) 
     (image,) = store.images.load(f"oci:{layout(tar(('a', b''))).directory(tmp_path / 'x')}", name="x")
     with store.images._shelf.operation("test") as ingest:
         assert ingest.hold_image(image.digest)
-        ingest.hold(store.graph.stat(image.layer))
+        layer = image.layers[0]
+        with store.images._shelf.blobs.open(layer.digest) as extent:
+            store.layers.apply(extent, diff_id=layer.diff_id, intent=ingest.intent)
 
         removed = store.images.remove("x")
 
