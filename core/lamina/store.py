@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from lamina.driver import Driver
     from lamina.host import Host
+    from lamina.image.clearing import Collected
     from lamina.image.image import Image
-    from lamina.image.shelf import Collected
     from lamina.model import Snapshot
     from lamina.plugins import Plugins
     from lamina.recovery import Finding
