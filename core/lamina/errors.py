@@ -114,7 +114,7 @@ class SnapshotStateError(SnapshotError):
 
     def __init__(self, key: str, kind: str, wanted: str) -> None:
         super().__init__(key, f"snapshot {key!r} is {kind}: {wanted}")
-        #: What the snapshot is: ``committed``, ``active``, ``view`` or ``damaged``.
+        #: What the snapshot is: ``committed``, ``active`` or ``view``.
         self.kind = kind
 
 

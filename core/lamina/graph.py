@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from lamina.errors import (
@@ -28,6 +27,7 @@ from lamina.errors import (
 )
 from lamina.filters import compile_filters
 from lamina.host.clock import Clock, Mark
+from lamina.metadata import snapshots
 from lamina.model import Kind, Snapshot, Usage
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.driver import Chain, Driver
-    from lamina.metadata.database import Database, Reader, Row, Writer
+    from lamina.metadata.database import Database, Reader, Writer
     from lamina.metadata.journal import Abandoned, Intent, Journal
     from lamina.model import Mount
     from lamina.plugins import Operations
@@ -50,10 +50,6 @@ MAX_LABEL: Final = 4096
 #: How long an operation waits for another one that has the same snapshot in hand, seconds.
 _PATIENCE: Final = 10.0
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COLUMNS = "s.id, s.key, s.kind, s.state, coalesce(p.key, ''), s.diff_id, s.created, s.updated"
-_FROM = "snapshots s LEFT JOIN snapshots p ON p.id = s.parent"
-
 
 class LayerGraph:
     """The snapshots of one store. Safe to use from several threads and processes at once."""
@@ -67,7 +63,7 @@ class LayerGraph:
         self._driver = driver
         self._operations = operations
         self._durable = durable
-        self._users: list[Users] = [_children]
+        self._users: list[Users] = [snapshots.children]
         self._clock = Clock(root / "clock")
 
     def add_users(self, users: Users) -> None:
@@ -100,7 +96,7 @@ class LayerGraph:
         _check_labels(labels)
         with self._database.writing(durable=False) as tx:
             snapshot = self._insert(tx, key, Kind.ACTIVE, "preparing", parent, labels)
-            chain = _chain(tx, snapshot.id)
+            chain = snapshots.chain(tx, snapshot.id)
             intent.begin(tx, operation, snapshot=snapshot.id)
         try:
             self._operations.prepare(snapshot, chain)
@@ -157,8 +153,8 @@ class LayerGraph:
         Raises :class:`SnapshotNotFoundError`, and :class:`SnapshotStateError` for a layer: make a view of it, or prepare on it.
         """
         with self._database.reading() as tx:
-            snapshot = _find(tx, key)
-            chain = _chain(tx, snapshot.id)
+            snapshot = snapshots.find(tx, key)
+            chain = snapshots.chain(tx, snapshot.id)
         if snapshot.kind is Kind.COMMITTED:
             raise SnapshotStateError(key, "committed", "make a view of it, or prepare a snapshot on top, and mount that")
         return self._mounts(snapshot, chain, writable=snapshot.kind is Kind.ACTIVE)
@@ -166,14 +162,14 @@ class LayerGraph:
     def tree(self, key: str) -> tuple[Mount, ...]:
         """Return the mounts that show any snapshot read-only, also an active one that is mounted writable elsewhere."""
         with self._database.reading() as tx:
-            snapshot = _find(tx, key)
-            chain = _chain(tx, snapshot.id)
+            snapshot = snapshots.find(tx, key)
+            chain = snapshots.chain(tx, snapshot.id)
         return self._mounts(snapshot, chain, writable=False)
 
     def _mounts(self, snapshot: Snapshot, chain: Chain, *, writable: bool) -> tuple[Mount, ...]:
         if snapshot.kind is Kind.VIEW and chain:
             with self._database.reading() as tx:
-                snapshot, chain = _find(tx, snapshot.parent), chain[1:]
+                snapshot, chain = snapshots.find(tx, snapshot.parent), chain[1:]
         return self._operations.mounts(snapshot, chain, writable=writable)
 
     def commit(self, name: str, key: str, *, labels: Mapping[str, str] | None = None, diff_id: str = "") -> Snapshot:
@@ -224,7 +220,7 @@ class LayerGraph:
                 " updated = ? WHERE id = ?",
                 *(name, diff_id, usage.size, usage.inodes, time.time_ns(), snapshot.id),
             )
-            _set_labels(tx, snapshot.id, labels)
+            snapshots.set_labels(tx, snapshot.id, labels)
             if lease:
                 lease.lease(tx, "snapshot", str(snapshot.id))
             intent.end(tx)
@@ -266,12 +262,12 @@ class LayerGraph:
     def stat(self, key: str) -> Snapshot:
         """Return the snapshot ``key``. Raises :class:`SnapshotNotFoundError`."""
         with self._database.reading() as tx:
-            return _find(tx, key)
+            return snapshots.find(tx, key)
 
     def exists(self, key: str) -> bool:
         """Whether a visible snapshot has this key."""
         with self._database.reading() as tx:
-            return tx.row("SELECT 1 FROM snapshots WHERE key = ? AND state IN ('ready', 'damaged')", key) is not None
+            return tx.row("SELECT 1 FROM snapshots WHERE key = ? AND state = 'ready'", key) is not None
 
     def walk(self, *filters: str) -> Iterator[Snapshot]:
         """Yield the snapshots that satisfy any of ``filters`` (:mod:`lamina.filters`), parents before children; all without a
@@ -281,39 +277,39 @@ class LayerGraph:
         """
         wanted = compile_filters(filters)
         with self._database.reading() as tx:
-            rows = tx.rows(f"SELECT {_COLUMNS} FROM {_FROM} WHERE s.state = 'ready' ORDER BY s.id")
+            rows = tx.rows(f"SELECT {snapshots.COLUMNS} FROM {snapshots.TABLE} WHERE s.state = 'ready' ORDER BY s.id")
             labels: dict[int, dict[str, str]] = {}
             for number, name, value in tx.rows("SELECT snapshot, name, value FROM labels"):
                 labels.setdefault(number, {})[name] = value
         for row in rows:
-            snapshot = _snapshot(row, labels.get(row[0], {}))
+            snapshot = snapshots.read(row, labels.get(row[0], {}))
             if wanted(snapshot):
                 yield snapshot
 
     def chain(self, key: str) -> tuple[Snapshot, ...]:
         """Return the ancestors of ``key``, nearest first, without itself."""
         with self._database.reading() as tx:
-            snapshot = _find(tx, key)
-            return tuple(_by_id(tx, number) for number in _chain(tx, snapshot.id))
+            snapshot = snapshots.find(tx, key)
+            return tuple(snapshots.by_id(tx, number) for number in snapshots.chain(tx, snapshot.id))
 
     def numbers(self, snapshot: Snapshot) -> Chain:
         """Return the numbers of the ancestors of ``snapshot``, nearest first: what a driver is told."""
         with self._database.reading() as tx:
-            return _chain(tx, snapshot.id)
+            return snapshots.chain(tx, snapshot.id)
 
     def children(self, key: str) -> tuple[Snapshot, ...]:
         """Return the snapshots whose parent ``key`` is, oldest first."""
         with self._database.reading() as tx:
-            snapshot = _find(tx, key)
+            snapshot = snapshots.find(tx, key)
             rows = tx.rows("SELECT id FROM snapshots WHERE parent = ? AND state = 'ready' ORDER BY id", snapshot.id)
-            return tuple(_by_id(tx, row[0]) for row in rows)
+            return tuple(snapshots.by_id(tx, row[0]) for row in rows)
 
     def usage(self, key: str) -> Usage:
         """Return the space that ``key`` itself takes, its parents apart; nothing for a view of a layer."""
         with self._database.reading() as tx:
-            snapshot = _find(tx, key)
+            snapshot = snapshots.find(tx, key)
             measured = tx.row("SELECT size, inodes FROM snapshots WHERE id = ? AND size IS NOT NULL", snapshot.id)
-            chain = _chain(tx, snapshot.id)
+            chain = snapshots.chain(tx, snapshot.id)
         if measured:
             return Usage(measured[0], measured[1])
         if snapshot.kind is Kind.VIEW and chain:
@@ -331,7 +327,7 @@ class LayerGraph:
             if path != "labels" and not (path.startswith("labels.") and len(path) > len("labels.")):
                 raise ValueError(f"cannot update {path!r} of a snapshot: only labels and labels.NAME")
         with self._database.writing(durable=self._durable) as tx:
-            snapshot = _find(tx, key)
+            snapshot = snapshots.find(tx, key)
             merged = dict(snapshot.labels)
             for path in paths:
                 if path == "labels":
@@ -341,7 +337,7 @@ class LayerGraph:
                     merged.pop(name, None)
                     if name in labels:
                         merged[name] = labels[name]
-            _set_labels(tx, snapshot.id, merged)
+            snapshots.set_labels(tx, snapshot.id, merged)
             tx.run("UPDATE snapshots SET updated = max(?, created + 1) WHERE id = ?", time.time_ns(), snapshot.id)
         return self.stat(key)
 
@@ -365,7 +361,7 @@ class LayerGraph:
             with self._journal.locks.lock(snapshot.id, shared=shared, timeout=_PATIENCE):
                 # It may have gone, or changed its kind, while we waited.
                 with self._database.reading() as tx:
-                    yielded = _by_id(tx, snapshot.id)
+                    yielded = snapshots.by_id(tx, snapshot.id)
                 if yielded.key != key:
                     raise SnapshotNotFoundError(key)
                 yield yielded
@@ -378,9 +374,9 @@ class LayerGraph:
         """Bring an operation whose owner died to its end: a removal forwards, everything else back. Idempotent; ends
         ``intent``."""
         with self._database.reading() as tx:
-            row = tx.row(f"SELECT {_COLUMNS} FROM {_FROM} WHERE s.id = ?", abandoned.snapshot)
+            row = tx.row(f"SELECT {snapshots.COLUMNS} FROM {snapshots.TABLE} WHERE s.id = ?", abandoned.snapshot)
         if row and (row[3] in ("preparing", "removing") or (abandoned.operation == "fork" and row[2] == Kind.ACTIVE)):
-            self.finish_removal(intent, _snapshot(row, {}))
+            self.finish_removal(intent, snapshots.read(row, {}))
         else:  # a commit, which is complete or never happened; or all of it is gone already
             with self._database.writing(durable=False) as tx:
                 intent.end(tx)
@@ -396,7 +392,7 @@ class LayerGraph:
             raise SnapshotExistsError(key)
         above = None
         if parent:
-            layer = _find(tx, parent, role="parent")
+            layer = snapshots.find(tx, parent, role="parent")
             if layer.kind is not Kind.COMMITTED:
                 raise SnapshotStateError(parent, str(layer.kind), "only a committed layer can be a parent")
             above = layer.id
@@ -410,68 +406,8 @@ class LayerGraph:
             now,
             now,
         )
-        _set_labels(tx, number, labels)
-        return _by_id(tx, number)
-
-
-def _find(tx: Reader, key: str, *, role: str = "snapshot") -> Snapshot:
-    row = tx.row(f"SELECT {_COLUMNS} FROM {_FROM} WHERE s.key = ? AND s.state IN ('ready', 'damaged')", key)
-    if row is None:
-        raise SnapshotNotFoundError(key, role=role)
-    if row[3] == "damaged":
-        raise SnapshotStateError(key, "damaged", "see `lamina store check`")
-    return _snapshot(row, _labels(tx, row[0]))
-
-
-def _by_id(tx: Reader, number: int) -> Snapshot:
-    row = tx.row(f"SELECT {_COLUMNS} FROM {_FROM} WHERE s.id = ?", number)
-    if row is None:
-        raise SnapshotNotFoundError(f"#{number}")
-    return _snapshot(row, _labels(tx, number))
-
-
-def _labels(tx: Reader, number: int) -> dict[str, str]:
-    return dict(tx.rows("SELECT name, value FROM labels WHERE snapshot = ?", number))
-
-
-def _set_labels(tx: Writer, number: int, labels: Mapping[str, str] | None) -> None:
-    tx.run("DELETE FROM labels WHERE snapshot = ?", number)
-    for name, value in (labels or {}).items():
-        tx.run("INSERT INTO labels (snapshot, name, value) VALUES (?, ?, ?)", number, name, value)
-
-
-def _chain(tx: Reader, number: int) -> Chain:
-    """Numbers of the ancestors of a snapshot, nearest first."""
-    rows = tx.rows(
-        "WITH RECURSIVE above (id, parent, distance) AS (SELECT id, parent, 0 FROM snapshots WHERE id = ?"
-        " UNION ALL SELECT s.id, s.parent, distance + 1 FROM above JOIN snapshots s ON s.id = above.parent)"
-        " SELECT id FROM above WHERE distance > 0 ORDER BY distance",
-        number,
-    )
-    return tuple(row[0] for row in rows)
-
-
-def _children(tx: Reader, number: int) -> list[str]:
-    rows = tx.rows("SELECT kind, key FROM snapshots WHERE parent = ? AND key IS NOT NULL ORDER BY id LIMIT 10", number)
-    return [f"{'layer' if kind == Kind.COMMITTED else kind} {key}" for kind, key in rows]
-
-
-def _snapshot(row: Row, labels: Mapping[str, str]) -> Snapshot:
-    number, key, kind, _, parent, diff_id, created, updated = row
-    return Snapshot(
-        id=number,
-        key=key or "",
-        kind=Kind(kind),
-        parent=parent,
-        labels=labels,
-        created=_time(created),
-        updated=_time(updated),
-        diff_id=diff_id,
-    )
-
-
-def _time(nanoseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+        snapshots.set_labels(tx, number, labels)
+        return snapshots.by_id(tx, number)
 
 
 def _check_key(key: str) -> None:

@@ -25,7 +25,7 @@ CREATE TABLE snapshots (
     id          INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused; the driver's name for it
     key         TEXT UNIQUE,                       -- NULL once it is being removed: the name is free again at once
     kind        TEXT NOT NULL CHECK (kind IN ('committed', 'active', 'view')),
-    state       TEXT NOT NULL CHECK (state IN ('preparing', 'ready', 'removing', 'damaged')),
+    state       TEXT NOT NULL CHECK (state IN ('preparing', 'ready', 'removing')),
     parent      INTEGER REFERENCES snapshots (id),
     diff_id     TEXT NOT NULL DEFAULT '',
     prepared    INTEGER NOT NULL DEFAULT 0,        -- lamina.host.clock.Mark of the moment when the tree had been prepared
@@ -36,7 +36,7 @@ CREATE TABLE snapshots (
     created     INTEGER NOT NULL,
     updated     INTEGER NOT NULL,
     CHECK (key IS NULL OR length(key) > 0),
-    CHECK (state IN ('removing', 'damaged') OR key IS NOT NULL)
+    CHECK (state = 'removing' OR key IS NOT NULL)
 ) STRICT;
 CREATE INDEX snapshots_parent ON snapshots (parent);
 CREATE INDEX snapshots_unready ON snapshots (state) WHERE state <> 'ready';
