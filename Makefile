@@ -22,8 +22,11 @@ demo: ## the tour: a real Debian image, layer by layer, on this machine
 	@lamina demo $(ARGS)
 
 .PHONY: test
-test: lint conformance ## everything that can be proved here; as root, for most of it mounts filesystems
-	@pytest -n auto --dist loadgroup
+test: ready ## everything that can be proved here; as root, for most of it mounts filesystems
+	@failed=; \
+	for step in lint conformance; do $(MAKE) --no-print-directory $$step || failed="$$failed $$step"; done; \
+	pytest -n auto --dist loadgroup || failed="$$failed tests"; \
+	[ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 .PHONY: quick
 quick: ready ## the tests to run while working: no slow ones, stops at the first failure
