@@ -68,7 +68,6 @@ class Directories:
         """Remove the snapshot's directory and what cut-short attempts left of it. Unknown ids are fine."""
         trash = self._trash / str(id)
         self._host.remove_tree(self._root / f"{_NEW}{id}")
-        self._host.remove_tree(trash)
         with suppress(FileNotFoundError):
             self.path(id).rename(trash)
         self._host.remove_tree(trash)

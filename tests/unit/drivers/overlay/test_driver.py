@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from lamina.driver import Encoding
 from lamina.errors import UnsupportedError
+from lamina.host.kernel import KernelHost
 from lamina.model import Usage
 from lamina_drivers.overlay.driver import OverlayDriver
 from lamina_drivers.overlay.options import OverlayOptions
@@ -18,7 +20,6 @@ from tests.killing import killed_at
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lamina.host.kernel import KernelHost
     from tests.unit.drivers.conftest import Show
 
 pytestmark = pytest.mark.root
@@ -277,6 +278,28 @@ def test_preparing_again_after_a_kill_at_any_step_gives_a_fresh_snapshot(driver:
 
     assert step >= 5
     assert sorted(each.location for each in driver.objects()) == [f"{driver.root}/1", f"{driver.root}/2"]
+
+
+@dataclass
+class Watched(KernelHost):
+    """A host that remembers what was brought to stable storage."""
+
+    synced: list[Path] = field(default_factory=list)
+
+    def sync_filesystem(self, path: Path) -> None:
+        self.synced.append(path)
+
+
+def test_only_a_durable_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    host = Watched()
+    driver = OverlayDriver(host, tmp_path, OverlayOptions())
+    driver.prepare(1, ())
+
+    driver.commit(1, (), durable=False)
+    assert host.synced == []
+
+    driver.commit(1, (), durable=True)
+    assert host.synced == [tmp_path]
 
 
 def test_removed_snapshot_leaves_nothing(driver: OverlayDriver, show: Show) -> None:

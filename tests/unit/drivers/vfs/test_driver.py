@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -125,6 +126,28 @@ def test_copy_that_fails_leaves_nothing(driver: VfsDriver) -> None:
         driver.prepare(2, (1,))
 
     assert list(driver.objects()) == []
+
+
+@dataclass
+class Watched(KernelHost):
+    """A host that remembers what was brought to stable storage."""
+
+    synced: list[Path] = field(default_factory=list)
+
+    def sync_filesystem(self, path: Path) -> None:
+        self.synced.append(path)
+
+
+def test_only_a_durable_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    host = Watched()
+    driver = VfsDriver(host, tmp_path, VfsOptions())
+    driver.prepare(1, ())
+
+    driver.commit(1, (), durable=False)
+    assert host.synced == []
+
+    driver.commit(1, (), durable=True)
+    assert host.synced == [tmp_path]
 
 
 def test_removed_snapshot_leaves_nothing(driver: VfsDriver, show: Show) -> None:
