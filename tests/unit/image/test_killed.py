@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Action = Callable[[Store, Path], object]
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 LOWER = tar(("etc/", b""), ("etc/motd", b"hello"))
 UPPER = tar(("added", b"1"))
