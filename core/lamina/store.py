@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self, cast
 from lamina import plugins as plugin_loading
 from lamina.config import default_root, parse_options
 from lamina.diff import Limits
-from lamina.errors import DriverUnavailableError, ImageNotFoundError, StoreDriverError, StoreNotFoundError
+from lamina.errors import ConfigError, DriverUnavailableError, ImageNotFoundError, StoreDriverError, StoreNotFoundError
 from lamina.graph import LayerGraph
 from lamina.host.kernel import KernelHost
 from lamina.host.locks import LockFile
@@ -146,7 +146,9 @@ def _record(database: Database, home: Path) -> _Record | None:
 def _choose_driver(host: Host, place: Path, plugins: Plugins, name: str, options: Mapping[str, str]) -> str:
     """Return the driver for a new store: the best that works at ``place``, or the one that was asked for, if it works."""
     if name == "auto":
-        return plugins.choose(host, place, {each: parse_options(kind, options) for each, kind in plugins.drivers.items()}).driver
+        if options:
+            raise ConfigError("options", f"{', '.join(options)} belong to one driver: name it with --driver")
+        return plugins.choose(host, place, {each: parse_options(kind, {}) for each, kind in plugins.drivers.items()}).driver
     kind = plugins.driver(name)
     report = kind.probe(host, place, parse_options(kind, options))
     for failure in report.failures:

@@ -9,6 +9,7 @@ import pytest
 
 import lamina
 from lamina.errors import (
+    ConfigError,
     DriverNotFoundError,
     DriverUnavailableError,
     ImageExistsError,
@@ -61,6 +62,13 @@ def test_a_store_that_cannot_be_made_leaves_nothing(
 
     with pytest.raises(error):
         lamina.open(tmp_path / "deep/er", driver=driver)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_without_a_driver_are_nobodys(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--driver"):
+        lamina.open(tmp_path / "store", options={"mount_options": "volatile"})
 
     assert list(tmp_path.iterdir()) == []
 
