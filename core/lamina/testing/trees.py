@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from lamina.diff.entries import printable
+from lamina.diff.names import order
 from lamina.diff.xattrs import is_carried
 from lamina.host import xattr
 
@@ -77,7 +78,7 @@ def manifest(tree: Path | int, *, mtimes: bool = True, hard_links: bool = True) 
         if len(names) > 1:
             for name in names:
                 nodes[name] = replace(nodes[name], links=tuple(sorted(names)))
-    return nodes
+    return dict(sorted(nodes.items(), key=lambda item: order(item[0])))
 
 
 def assert_same_tree(left: Path | int, right: Path | int, *, mtimes: bool = True, hard_links: bool = True) -> None:
@@ -92,7 +93,7 @@ def assert_same_tree(left: Path | int, right: Path | int, *, mtimes: bool = True
 def differences(left: Manifest, right: Manifest) -> list[str]:
     """Return a line for each path that two manifests do not describe alike."""
     lines = []
-    for path in sorted(left.keys() | right.keys(), key=_order):
+    for path in sorted(left.keys() | right.keys(), key=order):
         one, other = left.get(path), right.get(path)
         if one == other:
             continue
@@ -110,12 +111,8 @@ def _show(name: str, left: object, right: object) -> str:
     return f"{left:o} / {right:o}" if name == "mode" else f"{left} / {right}"
 
 
-def _order(path: bytes) -> tuple[bytes, ...]:
-    return () if path == b"." else tuple(path.split(b"/"))
-
-
 def _walk(root: int) -> Iterator[tuple[bytes, os.stat_result, Node]]:
-    """Yield every path below ``root``, sorted; one handle is open at a time, however deep the tree."""
+    """Yield every path below ``root``; one handle is open at a time, however deep the tree."""
     status = os.fstat(root)
     yield b".", status, _node(root, b".", status)
     pending: list[tuple[bytes, ...]] = [()]
@@ -124,14 +121,14 @@ def _walk(root: int) -> Iterator[tuple[bytes, os.stat_result, Node]]:
         directory = _open(root, above)
         try:
             below = []
-            for name in sorted(map(os.fsencode, os.listdir(directory))):
+            for name in map(os.fsencode, os.listdir(directory)):
                 status = os.stat(name, dir_fd=directory, follow_symlinks=False)
                 yield b"/".join((*above, name)), status, _node(directory, name, status)
                 if stat.S_ISDIR(status.st_mode):
                     below.append((*above, name))
         finally:
             os.close(directory)
-        pending += reversed(below)
+        pending += below
 
 
 def _open(root: int, names: tuple[bytes, ...]) -> int:

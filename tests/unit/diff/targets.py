@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamina.diff import ApplyOptions, apply
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lamina.testing.trees import Manifest
 
 HOST = KernelHost()
+DEFAULTS = ApplyOptions()
 
 
 class Target:
@@ -36,23 +38,24 @@ class Target:
         #: The directories unpacked into, from the bottom; a complete tree is only one.
         self.directories: list[Path] = []
 
-    def apply(self, *layer: ArchiveEntry, **options: bool) -> ApplyResult:
+    def apply(self, *layer: ArchiveEntry, options: ApplyOptions = DEFAULTS) -> ApplyResult:
         """Unpack a layer on top of those that are there."""
-        return self.unpack(archive(layer), **options)
+        return self.unpack(archive(layer), options)
 
-    def unpack(self, layer: bytes, **options: bool) -> ApplyResult:
+    def unpack(self, layer: bytes, options: ApplyOptions = DEFAULTS) -> ApplyResult:
         """Unpack a layer, given as an archive."""
         has_parent = bool(self.directories)
+        options = replace(options, encoding=self.encoding, has_parent=has_parent)
         if self.encoding is Encoding.PLAIN:
             if not has_parent:
                 self._grow("tree")
             with opened(self.directories[0]) as fd:
-                return apply(io.BytesIO(layer), fd, ApplyOptions(has_parent=has_parent, **options))
+                return apply(io.BytesIO(layer), fd, options)
         if not has_parent:
             with opened(self._grow("layer-0")) as fd:
-                return apply(io.BytesIO(layer), fd, ApplyOptions(encoding=self.encoding, **options))
+                return apply(io.BytesIO(layer), fd, options)
         with self.view() as below, opened(below) as lower, opened(self._grow(f"layer-{len(self.directories)}")) as fd:
-            return apply(io.BytesIO(layer), fd, ApplyOptions(encoding=self.encoding, lower=lower, **options))
+            return apply(io.BytesIO(layer), fd, replace(options, lower=lower))
 
     def manifest(self) -> Manifest:
         """Describe what the layers add up to."""
