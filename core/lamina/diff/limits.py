@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.diff.entries import EntryKind, printable
+from lamina.diff.whiteouts import PREFIX
 from lamina.errors import LimitExceededError
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class Limits:
         for limit, found in (
             ("path_bytes", len(entry.name)),
             ("depth", len(components)),
-            ("name_bytes", max(map(len, components), default=0)),
+            # A whiteout makes no file of its name: any name that a filesystem takes can be deleted.
+            ("name_bytes", max((len(part.removeprefix(PREFIX)) for part in components), default=0)),
             (link_limit, len(entry.link)),
             ("xattrs", len(entry.xattrs)),
             ("xattr_name_bytes", max(map(len, entry.xattrs), default=0)),

@@ -84,12 +84,12 @@ def union(encoding: Encoding, place: Path, upper: Path, lower: list[Path]) -> It
     target, work = place / "merged", place / "work"
     target.mkdir()
     work.mkdir()
-    options = (f"lowerdir={':'.join(map(str, lower))}", f"upperdir={upper}", f"workdir={work}")
+    options = (f"upperdir={upper}", f"workdir={work}")
     if encoding is Encoding.AUFS:
-        command = ["fuse-overlayfs", "-o", ",".join(options), str(target)]
+        command = ["fuse-overlayfs", "-o", ",".join([f"lowerdir={':'.join(map(str, lower))}", *options]), str(target)]
         subprocess.run(command, check=True, capture_output=True, env={"FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT": "1"})
     else:
-        HOST.mount([Mount("overlay", "overlay", (*options, "volatile"))], target)
+        HOST.mount([Mount("overlay", "overlay", (*(f"lowerdir+={path}" for path in lower), *options, "volatile"))], target)
     try:
         yield target
     finally:
