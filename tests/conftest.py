@@ -24,7 +24,10 @@ class Worker(Protocol):
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        config.stash[WATCH] = Watch()
+        watch = config.stash[WATCH] = Watch()
+        if config.option.basetemp is None:
+            # Its own default is 20 characters longer, and the name of a socket has room for 108.
+            config.option.basetemp = watch.directory / "tmp"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -48,9 +51,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         told["left_out"] = session.config.stash.get(LEFT_OUT, 0)
         return
     watch = session.config.stash[WATCH]
-    # pytest's own directory of temporary paths goes with the session's, below, or stays to be looked at.
-    own = frozenset(entry.name for entry in watch.directory.glob("pytest-of-*"))
-    leaks = watch.leaks(allowed=own)
+    # The directory of temporary paths goes with the session's, below, or stays to be looked at.
+    leaks = watch.leaks(allowed=frozenset({"tmp"}))
     watch.end()
     if leaks:
         _fail(session, leaks)
