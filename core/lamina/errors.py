@@ -100,9 +100,9 @@ class SnapshotInUseError(SnapshotError):
 
     exit_code = 13
 
-    def __init__(self, key: str, users: Sequence[str]) -> None:
+    def __init__(self, key: str, users: Sequence[str], *, verb: str = "remove") -> None:
         shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
-        super().__init__(key, f"cannot remove {key!r}: in use by {shown}; remove or unmount those first")
+        super().__init__(key, f"cannot {verb} {key!r}: in use by {shown}; remove or unmount those first")
         #: What needs it, as a person would name it: ``layer …``, ``image …``, ``container …``, ``mount …``.
         self.users = tuple(users)
 

@@ -64,11 +64,14 @@ class LayerGraph:
         self._operations = operations
         self._durable = durable
         self._users: list[Users] = [snapshots.children]
+        self._writers: list[Users] = []
         self._clock = Clock(root / "clock")
 
-    def add_users(self, users: Users) -> None:
-        """Have :meth:`remove` ask ``users`` too who needs a snapshot."""
+    def add_users(self, users: Users, *, may_write: bool = False) -> None:
+        """Have :meth:`remove` ask ``users`` too who needs a snapshot, and :meth:`commit` as well if they may write to it."""
         self._users.append(users)
+        if may_write:
+            self._writers.append(users)
 
     # making -----------------------------------------------------------------------------------------------------------
 
@@ -208,8 +211,15 @@ class LayerGraph:
         lease: Intent | None = None,
     ) -> None:
         """Turn what ``intent`` holds into the layer ``name``: data first, then the record; ends ``intent``. ``lease`` keeps
-        the layer from being collected from then on. Raises :class:`SnapshotExistsError` and leaves everything as it was."""
-        chain = self.numbers(snapshot)
+        the layer from being collected from then on.
+
+        Raises :class:`SnapshotExistsError`, and :class:`SnapshotInUseError` for what is mounted writable, since a layer must
+        not change any more; everything is as it was then.
+        """
+        with self._database.reading() as tx:
+            chain = snapshots.chain(tx, snapshot.id)
+            if writers := [user for query in self._writers for user in query(tx, snapshot.id)]:
+                raise SnapshotInUseError(snapshot.key, writers, verb="commit")
         self._operations.commit(snapshot, chain, durable=self._durable)
         usage = self._driver.usage(snapshot.id, chain)
         with self._database.writing(durable=self._durable) as tx:

@@ -158,7 +158,7 @@ class Layers:
         with self._journal.intent() as work:
             snapshot = self._graph.begin(work, "apply", f"unpack/{uuid.uuid4().hex}", parent)
             try:
-                found = self._fill(snapshot, source, progress)
+                found = self._fill(snapshot, source, progress, is_verified=bool(diff_id))
                 if diff_id and found != diff_id:
                     raise DigestMismatchError("the uncompressed layer", diff_id, found)
                 name = chain_id(parent, found)
@@ -174,8 +174,8 @@ class Layers:
                 raise
         return self._graph.stat(name)
 
-    def _fill(self, snapshot: Snapshot, source: Readable, progress: Callable[[int], None] | None) -> str:
-        """Unpack ``source`` into a snapshot that was just prepared and return its diff id."""
+    def _fill(self, snapshot: Snapshot, source: Readable, progress: Callable[[int], None] | None, *, is_verified: bool) -> str:
+        """Unpack ``source`` into a snapshot that was just prepared and return its diff id, which is verified when it is known."""
         chain = self._graph.numbers(snapshot)
         with ExitStack() as stack:
             encoding = Encoding.PLAIN
@@ -192,7 +192,14 @@ class Layers:
                 stack.callback(os.close, tree)
             digester = Digester()
             stream = stack.enter_context(decompressed(source, self._limits, digester=digester))
-            options = ApplyOptions(encoding=encoding, lower=below, has_parent=bool(chain), limits=self._limits, progress=progress)
+            options = ApplyOptions(
+                encoding=encoding,
+                lower=below,
+                has_parent=bool(chain),
+                limits=self._limits,
+                may_lack_end=is_verified,
+                progress=progress,
+            )
             apply(stream, tree, options)
             return digester.digest
 

@@ -27,7 +27,7 @@ class Mounts:
         self._database = database
         self._graph = graph
         self._host = host
-        graph.add_users(self._users)
+        graph.add_users(self._users, may_write=True)
 
     def mount(self, key: str, target: Path | None = None) -> Path:
         """Mount an active snapshot (writable), a view or a layer (read-only) and return where.

@@ -145,7 +145,7 @@ class Recovery:
                 yield _Diagnosis(Finding(Severity.LEFTOVER, f"object {thing.location}", problem, cure, mendable=False))
             elif thing.id not in known:
                 yield self._leftover(f"object {thing.location}", thing.id, "no record explains it")
-        present = {thing.id for thing in objects}
+        present = {thing.id for thing in objects if thing.whole}
         for number, key, kind, state, parent in rows:
             if number in busy:
                 continue

@@ -55,7 +55,7 @@ def import_tree(session: Session, source: Path, tag: str) -> None:
 @click.option("--platform", default="", metavar="OS/ARCH", help="Which image of several. Default: that of this machine.")
 @pass_session
 def load(session: Session, source: str, tag: str, platform: str) -> None:
-    """Load images from SOURCE and print their digests.
+    """Load images from SOURCE and print their names.
 
     SOURCE is oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME]. Every digest is verified before anything
     becomes visible, and layers that the store has are not unpacked again.
@@ -68,7 +68,7 @@ def load(session: Session, source: str, tag: str, platform: str) -> None:
 
     with session.store(create=True) as store, shown() as progress:
         images = store.images.load(source, name=tag, platform=platform, progress=progress)
-    render.one(session.format, images, "\n".join(image.digest for image in images))
+    render.one(session.format, images, "\n".join(name for image in images for name in image.names))
 
 
 @command.command()

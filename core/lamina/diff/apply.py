@@ -56,6 +56,9 @@ class ApplyOptions:
     #: With PLAIN: whether the target holds the tree of layers below already. Unpacking then notes which names are its own.
     has_parent: bool = False
     limits: Limits = DEFAULT_LIMITS
+    #: Take a stream that ends without the two blocks of zeros, as `umoci insert` writes it. For those who verify a digest of
+    #: the whole stream: nothing else tells such a one from one that was cut between two entries.
+    may_lack_end: bool = False
     #: Leave device nodes out, as one must without the privilege to make them.
     skip_devices: bool = False
     #: Go on when the filesystem refuses an extended attribute.
@@ -91,8 +94,9 @@ def apply(source: Readable, target_fd: int, options: ApplyOptions = ApplyOptions
     else:
         tree = Union(target_fd, maker, options.lower, options.encoding)
     stream = source if options.progress is None else _Reporting(source, options.progress)
+    reader = TarReader(stream, options.limits, may_lack_end=options.may_lack_end)
     try:
-        return _Unpacking(tree, maker, TarReader(stream, options.limits), skip_devices=options.skip_devices).run()
+        return _Unpacking(tree, maker, reader, skip_devices=options.skip_devices).run()
     finally:
         tree.close()
 

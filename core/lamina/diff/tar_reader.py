@@ -1,7 +1,8 @@
 """Reading a layer tar: strictly, in one pass, and without ever holding more than a chunk of it.
 
 Strict means: what GNU tar, Go and Python read differently is refused, and so is everything that ends too early. An archive
-ends with two blocks of zeros; a stream of no bytes, or of one block of zeros, is an archive without entries, as it is for Go.
+ends with two blocks of zeros, unless a digest vouches for it (``may_lack_end``); a stream of no bytes, or of one block of
+zeros, is an archive without entries, as it is for Go.
 
 Formats: ustar and its forerunners, PAX (global headers have no effect, as in Go), GNU (long names, base-256, sparse files).
 """
@@ -57,10 +58,13 @@ class TarReader:
     exists, or that it comes only once. ``label`` is what errors call the stream.
     """
 
-    def __init__(self, source: Readable, limits: Limits = DEFAULT_LIMITS, *, label: str = "archive") -> None:
+    def __init__(
+        self, source: Readable, limits: Limits = DEFAULT_LIMITS, *, label: str = "archive", may_lack_end: bool = False
+    ) -> None:
         self._window = Window(source)
         self._limits = limits
         self._label = label
+        self._may_lack_end = may_lack_end
         #: Bytes of the entry's data that are still ahead in the stream, and of the padding behind them.
         self._left = 0
         self._padding = 0
@@ -102,13 +106,19 @@ class TarReader:
         extended: pax.Extended | None = None
         count = 0
         while True:
-            if not window.skip(self._left + self._padding):
+            if not window.skip(self._left):
                 raise self._malformed("ends in the middle of an entry's data")
+            if not window.skip(self._padding):
+                if self._may_lack_end:
+                    break
+                raise self._malformed("ends in the middle of an entry's padding")
             self._left = self._padding = 0
             self._map = None
             block = window.take(BLOCK)
             if block == ZEROS or len(block) < BLOCK:
-                self._end(block, is_empty=count == 0 and extended is None)
+                if extended is not None:
+                    raise self._malformed("ends behind an extended header, without its entry")
+                self._end(block)
                 break
             try:
                 header.check(block)
@@ -130,13 +140,14 @@ class TarReader:
                 raise LimitExceededError(self._label, "unpacked_bytes", limits.unpacked_bytes)
             yield entry
 
-    def _end(self, block: bytes, *, is_empty: bool) -> None:
+    def _end(self, block: bytes) -> None:
         """Verify the end of the archive, ``block`` being its first block or less, and pass over the rest."""
+        is_empty = self._window.position == len(block)
         if block == ZEROS:
             second = self._window.take(BLOCK)
-            if second != ZEROS and not (is_empty and not second):
+            if second != ZEROS and (second or not (is_empty or self._may_lack_end)):
                 raise self._malformed("only one of the two blocks of zeros that end an archive")
-        elif block or not is_empty:
+        elif block or not (is_empty or self._may_lack_end):
             raise self._malformed("ends without the two blocks of zeros that end an archive")
         trailing = 0
         while piece := self._window.some(CHUNK):
@@ -206,6 +217,8 @@ class TarReader:
     def _sparse_map(self, block: bytes, flag: int, extended: pax.Extended | None) -> sparse.SparseMap:
         limit = self._limits.sparse_segments
         if extended is None or flag == _GNU_SPARSE:
+            if not header.is_gnu(block):
+                raise ValueError("type flag 'S' in a header that is not GNU's")
             found = sparse.from_header(block, lambda: self._take(BLOCK), limit, self._label)
         else:
             found = sparse.from_records(extended.sparse, self._take_data_block, limit, self._label)
