@@ -11,7 +11,7 @@ import binascii
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from lamina.diff.entries import printable
+from lamina.diff.entries import EntryKind, printable
 from lamina.diff.header import MAX_ID, MAX_SIZE, MAX_TIME, MIN_TIME, text, within
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ class Extended:
     def amend(self, entry: Entry) -> None:
         """Put what is known here in place of what the entry's own header says."""
         entry.name = _agreed(self._path, self._gnu_path, "path") or entry.name
-        entry.link = _agreed(self._link, self._gnu_link, "link target") or entry.link
+        if entry.kind is EntryKind.SYMLINK or entry.kind is EntryKind.HARDLINK:
+            entry.link = _agreed(self._link, self._gnu_link, "link target") or entry.link
         if self._size is not None:
             entry.size = self._size
         if self._uid is not None:

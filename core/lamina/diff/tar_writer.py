@@ -56,8 +56,8 @@ class TarWriter:
         """Write one entry; ``body`` is its data in pieces, or a file descriptor that ``entry.size`` bytes are read from.
 
         Raises :class:`lamina.errors.UnrepresentableError` if the data have another size than the entry says, since the file
-        changed meanwhile; the archive is spoilt then. Also, with nothing written, if an extended attribute has a ``=`` in its
-        name, or if all of them together are more than readers take. Raises ``ValueError`` for an entry that no file can make.
+        changed meanwhile; the archive is spoilt then. Also, with nothing written, for an extended attribute with a ``=`` in its
+        name, for more of them than readers take, and for character device 0:0. Raises ``ValueError`` for an entry that no file can make.
         """
         self._put(_headers(entry))
         if entry.size:
@@ -101,6 +101,8 @@ def _read(fd: int, size: int) -> Iterator[bytes]:
 def _headers(entry: Entry) -> bytes:
     """Return the header of an entry, behind the PAX header that it may need."""
     _check(entry)
+    if entry.kind is EntryKind.CHAR and not entry.major and not entry.minor:
+        raise UnrepresentableError(printable(entry.name), "character device 0:0, which overlay takes for a whiteout")
     records: dict[bytes, bytes] = {}
     if len(entry.name) > 100 or not entry.name.isascii():
         records[b"path"] = entry.name
