@@ -201,8 +201,7 @@ class _Unpacking:
         if handle is None:
             raise MalformedArchiveError(printable(entry.name), f"a hard link to {printable(entry.link)}, which is not there")
         try:
-            status = os.fstat(handle)
-            if stat.S_ISDIR(status.st_mode) or target == path:
+            if stat.S_ISDIR(os.fstat(handle).st_mode) or target == path:
                 raise MalformedArchiveError(printable(entry.name), "a hard link to a directory, or to itself")
             # Finding the target may have closed any other directory.
             above, _, name = path.rpartition(b"/")
@@ -212,12 +211,9 @@ class _Unpacking:
             try:
                 link_handle(handle, parent.fd, name)
             except FileExistsError:
-                found = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
-                if (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino):
-                    return
                 self._tree.vacate(parent, name)
                 if not os.fstat(handle).st_nlink:
-                    raise MalformedArchiveError(printable(entry.name), "a hard link to a file below itself") from None
+                    raise MalformedArchiveError(printable(entry.name), "a hard link to what it replaces") from None
                 link_handle(handle, parent.fd, name)
         finally:
             os.close(handle)

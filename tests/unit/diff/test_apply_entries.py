@@ -212,10 +212,10 @@ def test_ap10_hard_link_target_is_a_path_inside_the_root(target: Target, existin
     assert target.manifest()[b"d/h"].links == (b"d/h", b"f")
 
 
-@pytest.mark.parametrize("existing", ["later", "missing", "d/missing", "missing/x", "d", "h", "/", "f/x"])
+@pytest.mark.parametrize("existing", ["later", "missing", "d/missing", "missing/x", "d", "h", "/", "f/x", "here/h"])
 def test_ap10_hard_link_to_what_is_no_file_yet_is_an_error(target: Target, existing: str) -> None:
     with pytest.raises(MalformedArchiveError, match="hard link"):
-        target.apply(directory("d"), file("f"), hardlink("h", existing), file("later"))
+        target.apply(directory("d"), file("f"), file("h"), symlink("here", "."), hardlink("h", existing), file("later"))
 
 
 def test_ap10_hard_link_to_a_symlink_is_another_name_of_the_link(target: Target, victim: Path) -> None:

@@ -172,6 +172,14 @@ def test_p3_handle_of_a_directory_is_dropped_when_the_way_to_it_changes(target: 
     }
 
 
+def test_p3_directory_below_a_lower_link_is_not_found_there_when_the_link_is_gone(target: Target) -> None:
+    target.apply(file("real/x"), symlink("s", "real"))
+
+    target.apply(directory("s/sub"), file("s/sub/1", "real"), directory("s"), file("s/sub/2", "own"))
+
+    assert contents(target) == {"real/x": b"", "real/sub/1": b"real", "s/sub/2": b"own"}
+
+
 @pytest.mark.parametrize("path", ["a/x", "b/x", "link41/x", "dead/x", "deader/y/x"])
 def test_p17_sc19_links_that_lead_nowhere_are_refused(target: Target, path: str, victim: Path) -> None:
     chain = [symlink(f"link{number}", f"link{number - 1}") for number in range(1, 42)]

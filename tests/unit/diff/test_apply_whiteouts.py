@@ -12,6 +12,7 @@ import pytest
 from lamina.driver import Encoding
 from lamina.errors import ArchiveError, MalformedArchiveError, UnsafeEntryError
 from lamina.testing.archives import (
+    LONG_AGO,
     ArchiveEntry,
     directory,
     fifo,
@@ -63,14 +64,14 @@ def test_wh02_whiteout_of_nothing_makes_nothing(target: Target, path: str) -> No
 @pytest.mark.parametrize("first", [True, False])
 def test_wh03_whiteout_never_hides_what_its_own_layer_brings(target: Target, *, first: bool) -> None:
     target.apply(file("x", "lower"), directory("d", mode=0o700), file("d/lower"), file("d/e/lower"))
-    own = [file("x", "upper!"), directory("d", mode=0o711), file("d/upper"), file("d/e/upper")]
+    own = [file("x", "upper!"), directory("d", mode=0o711, mtime=LONG_AGO), file("d/upper"), file("d/e/upper")]
     signs = [whiteout("x"), whiteout("d")]
 
     target.apply(*(signs + own if first else own + signs))
 
     found = target.manifest()
     assert paths(target) == ["d", "d/e", "d/e/upper", "d/upper", "x"]
-    assert (found[b"x"].size, found[b"d"].mode) == (6, 0o711)
+    assert (found[b"x"].size, found[b"d"].mode, found[b"d"].mtime) == (6, 0o711, LONG_AGO)
 
 
 @pytest.mark.parametrize("first", [True, False])
