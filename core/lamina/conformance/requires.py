@@ -1,0 +1,18 @@
+"""``@requires(Capability.X)``: a case that asks for an optional ability, never for a driver by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from lamina.model import Capability
+
+
+def requires(capability: Capability) -> pytest.MarkDecorator:
+    """Skip the case, naming the capability, unless the driver declares it.
+
+    Nothing goes untested that way: the cases CP hold drivers to declaring exactly what works.
+    """
+    return pytest.mark.lamina_requires(capability)
