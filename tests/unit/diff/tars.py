@@ -11,6 +11,7 @@ from lamina.diff.tar_reader import TarReader
 if TYPE_CHECKING:
     from lamina.diff.entries import Entry
     from lamina.diff.limits import Limits
+    from lamina.diff.streams import Readable
 
 USTAR = b"ustar\x0000"
 GNU = b"ustar  \0"
@@ -94,6 +95,11 @@ def contents(data: bytes, limits: Limits = DEFAULT_LIMITS) -> dict[bytes, bytes]
     """The data of each entry by its name."""
     reader = TarReader(io.BytesIO(data), limits)
     return {entry.name: b"".join(reader.body()) for entry in reader}
+
+
+def drain(source: Readable, step: int = 1 << 20) -> bytes:
+    """All that ``source`` has."""
+    return b"".join(iter(lambda: source.read(step), b""))
 
 
 class Drip:
