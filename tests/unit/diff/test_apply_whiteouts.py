@@ -379,7 +379,7 @@ def test_whiteout_without_layers_below_leaves_no_trace(target: Target) -> None:
 
 
 def test_whiteout_of_a_deep_tree_needs_no_deep_stack(target: Target) -> None:
-    deep = "/".join(["d"] * 600)
+    deep = "/".join(["d"] * 300)
     target.apply(file(f"{deep}/x"), file("kept"))
 
     target.apply(whiteout("d"))
