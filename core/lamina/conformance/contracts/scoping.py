@@ -108,7 +108,7 @@ ATTACKS: dict[str, list[list[ArchiveEntry]]] = {
 
 
 class ScopingContract(Contract):
-    """Each attack ends in an error that leaves nothing, or in a layer that has nothing of the outside and changed nothing of it."""
+    """An attack ends in an error that leaves nothing, or in a layer that has and changed nothing of the outside."""
 
     @pytest.fixture
     def victim(self, root: Path) -> Iterator[Path]:
