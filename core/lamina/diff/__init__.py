@@ -6,7 +6,13 @@
 ``streams``       what a stream is here: a ``read`` or a ``write``
 ``tar_reader``    bytes to entries, strictly and in one pass
 ``tar_writer``    entries to bytes, the same everywhere
-``compression``   gzip and zstd, in threads of their own
+``header``        … for both: the header block
+``pax``           … extended headers
+``sparse``        … for the reader: sparse files
+``compression``   gzip and zstd, in and out
+``gunzip``        … every member of gzip
+``unzstd``        … every frame of zstd
+``threads``       … each in a thread of its own
 ``digests``       sizes and SHA-256 digests of what goes by
 ``whiteouts``     the names by which a layer says that something below is gone
 ``xattrs``        which extended attributes are content
@@ -15,6 +21,7 @@
 ``apply``         a layer stream into a directory, on the next six:
 ``tree``          … a directory that is the complete tree
 ``union``         … the upper directory of a union, and ``marks`` in it
+``upper``         … reading it again: what it says that changed
 ``directories``   … open directories that get their proper time back
 ``sweep``         … removing what this layer did not bring
 ``walk``          what a tree changed relative to its parent
