@@ -39,9 +39,7 @@ class DigestingReader:
     :class:`lamina.errors.DigestMismatchError` unless they hold. So whoever reads to the end has the right bytes, and only then.
     """
 
-    def __init__(
-        self, source: Readable, expected: str | None = None, size: int | None = None, *, label: str = "stream"
-    ) -> None:
+    def __init__(self, source: Readable, expected: str | None = None, size: int | None = None, *, label: str = "stream") -> None:
         self._source = source
         self._digester = Digester()
         self._expected = expected
