@@ -158,7 +158,7 @@ class Layers:
         with self._journal.intent() as work:
             snapshot = self._graph.begin(work, "apply", f"unpack/{uuid.uuid4().hex}", parent)
             try:
-                found = self._fill(snapshot, source, progress, is_verified=bool(diff_id))
+                found = self._fill(snapshot, source, progress, diff_id)
                 if diff_id and found != diff_id:
                     raise DigestMismatchError("the uncompressed layer", diff_id, found)
                 name = chain_id(parent, found)
@@ -174,8 +174,8 @@ class Layers:
                 raise
         return self._graph.stat(name)
 
-    def _fill(self, snapshot: Snapshot, source: Readable, progress: Callable[[int], None] | None, *, is_verified: bool) -> str:
-        """Unpack ``source`` into a snapshot that was just prepared and return its diff id, which is verified when it is known."""
+    def _fill(self, snapshot: Snapshot, source: Readable, progress: Callable[[int], None] | None, diff_id: str) -> str:
+        """Unpack ``source`` into a snapshot that was just prepared and return its diff id: ``diff_id``, if that is known."""
         chain = self._graph.numbers(snapshot)
         with ExitStack() as stack:
             encoding = Encoding.PLAIN
@@ -191,13 +191,14 @@ class Layers:
                 tree = self._host.open_mounts(self._driver.mounts(snapshot.id, chain, writable=True))
                 stack.callback(os.close, tree)
             digester = Digester()
-            stream = stack.enter_context(decompressed(source, self._limits, digester=digester))
+            label = f"layer {diff_id}" if diff_id else "archive"
+            stream = stack.enter_context(decompressed(source, self._limits, digester=digester, label=label))
             options = ApplyOptions(
                 encoding=encoding,
                 lower=below,
                 has_parent=bool(chain),
                 limits=self._limits,
-                may_lack_end=is_verified,
+                may_lack_end=bool(diff_id),
                 progress=progress,
             )
             apply(stream, tree, options)

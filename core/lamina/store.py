@@ -105,6 +105,7 @@ def open(
             with locks.lock(_CREATION):
                 record = _record(database, home) or _create(database, wanted)
         if driver not in ("auto", record.driver):
+            found.driver(driver)  # a name that nobody knows is another mistake
             raise StoreDriverError(home, record.driver, driver)
         store = Store(home, host, found, database, Journal(database, locks), record, options, limits or Limits())
         store.recovery.replay()
