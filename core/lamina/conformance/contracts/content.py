@@ -12,7 +12,7 @@ import pytest
 
 from lamina.conformance.fixtures import Contract
 from lamina.conformance.requires import requires
-from lamina.errors import SnapshotStateError
+from lamina.errors import SnapshotInUseError
 from lamina.model import Capability
 from lamina.testing import recipes
 from lamina.testing.scenario import (
@@ -354,7 +354,7 @@ class ContentContract(Contract):
         store.graph.prepare("work")
         with mounted(store, "work") as tree:
             write("file", "before")(tree)
-            with pytest.raises(SnapshotStateError, match="unmount"):
+            with pytest.raises(SnapshotInUseError, match="mount"):
                 store.graph.commit("layer", "work")
             write("file", "still active")(tree)
 

@@ -1,7 +1,7 @@
 """RS: random steps in random layers, against a plain directory; the plainest statement of what a driver is for.
 
-The steps come from :mod:`hypothesis`. Runs are the same each time and a failure is shown as it came; pytest's ``--hypothesis-seed``
-asks for other runs, and for the shortest one that still fails, which takes minutes to find.
+The steps come from :mod:`hypothesis`. Runs are the same each time and a failure is shown as it came; ``--hypothesis-seed`` asks
+for other runs, and for the shortest one that still fails, which takes minutes to find.
 """
 
 from __future__ import annotations
