@@ -60,22 +60,21 @@ class Watch:
         return found
 
     def _belonging_to_nobody(self) -> Iterator[str]:
-        return (found for found in self._everywhere() if "/lamina-test-" not in found)
-
-    def _everywhere(self) -> Iterator[str]:
-        for place in SHARED_PLACES:
-            yield from (f"directory {entry}" for entry in place.glob("lamina-*"))
-        for name in Path("/sys/block").glob("dm-*/dm/name"):
-            yield f"device-mapper device {name.read_text().strip()}"
-        for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
-            yield f"{backing.parts[3]} on {backing.read_text().strip()}"
-        for entry in Path("/proc/self/mountinfo").read_text().splitlines():
-            target = entry.split(" ")[4]
-            if "lamina" in target:
-                yield f"mount at {target}"
+        return (found for found in _everywhere() if "lamina" in found and "/lamina-test-" not in found)
 
     def _other_sessions(self) -> Iterator[Path]:
         return (entry for entry in self._outside.glob("lamina-test-*") if entry != self.directory and is_alive(entry))
+
+
+def _everywhere() -> Iterator[str]:
+    for place in SHARED_PLACES:
+        yield from (f"directory {entry}" for entry in place.iterdir())
+    for name in Path("/sys/block").glob("dm-*/dm/name"):
+        yield f"device-mapper device {name.read_text().strip()}"
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        yield f"{backing.parts[3]} on {backing.read_text().strip()}"
+    for entry in Path("/proc/self/mountinfo").read_text().splitlines():
+        yield f"mount at {entry.split(' ')[4]}"
 
 
 def is_alive(directory: Path) -> bool:
