@@ -147,10 +147,13 @@ class Tree:
 
     def vacate(self, parent: Directory, name: bytes) -> None:
         """Remove whatever is at ``name``, with everything below it."""
-        status = os.stat(name, dir_fd=parent.fd, follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
+        mode = os.stat(name, dir_fd=parent.fd, follow_symlinks=False).st_mode
+        if stat.S_ISDIR(mode) or stat.S_ISLNK(mode):
             self.directories.forget(keep=parent)
-        sweep(self, parent, [name], keep=False)
+        if stat.S_ISDIR(mode):
+            sweep(self, parent, [name], keep=False)
+        else:
+            os.unlink(name, dir_fd=parent.fd)
 
     def open_node(self, path: bytes) -> int | None:
         """Return an O_PATH handle of what is at ``path``, a link itself and not its target; None when nothing is."""
