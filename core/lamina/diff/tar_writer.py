@@ -57,7 +57,7 @@ class TarWriter:
 
         Raises :class:`lamina.errors.UnrepresentableError` if the data have another size than the entry says, since the file
         changed meanwhile; the archive is spoilt then. Also, with nothing written, for an extended attribute with a ``=`` in its
-        name, for more of them than readers take, and for character device 0:0. Raises ``ValueError`` for an entry that no file can make.
+        name, for more of them than readers take, and for character device 0:0. Raises ``ValueError`` for what no file can be.
         """
         self._put(_headers(entry))
         if entry.size:

@@ -125,6 +125,10 @@ def test_ap21_a_prefix_under_gnus_magic_is_read_where_no_times_can_be() -> None:
     assert read_one(header(b"n", magic=GNU, prefix=prefix)).name == prefix + b"/n"
 
 
+def test_ap21_what_is_neither_a_time_nor_ascii_under_gnus_magic_means_nothing() -> None:
+    assert read_one(header(b"n", magic=GNU, prefix=b"\xc3\xa4/b")).name == b"n"
+
+
 def test_before_posix_there_was_no_prefix() -> None:
     assert read_one(header(b"n", magic=bytes(8), prefix=b"dir")).name == b"n"
 
