@@ -64,7 +64,8 @@ def test_the_tutorial_s_commands_print_what_it_shows(place: Path, monkeypatch: p
 
 
 def settled(shown: str) -> str:
-    """Replace what differs from run to run: digests, ids, times, and the width of columns that hold them."""
+    """Replace what differs from run to run, or from one filesystem to the next: digests, ids, times, sizes and columns."""
     shown = re.sub(r"\b[0-9a-f]{12,64}\b", "0123456789abcdef", shown)
     shown = re.sub(r"\d{4}-\d\d-\d\d(?: |T)\d\d:\d\d(?::\d\d)?", "2000-01-01 00:00", shown)
+    shown = re.sub(r"[\d.]+ [KMGT]?i?B\b", "1 B", shown)
     return re.sub(r" {2,}|[─━]+", " ", shown)
