@@ -12,6 +12,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from lamina.diff.entries import printable
+from lamina.errors import MountBusyError
 from lamina.host.paths import open_in_root, open_inside
 
 if TYPE_CHECKING:
@@ -71,7 +73,9 @@ class Directories:
         self._by_inode: dict[int, Directory] = {}
         self._by_path: dict[bytes, Directory] = {}
         fd = os.open(b".", _OPEN, dir_fd=root_fd)
-        self.root = self._describe(fd, os.fstat(fd), hands_down_acl=_has_default_acl(fd))
+        status = os.fstat(fd)
+        self.device = status.st_dev
+        self.root = self._describe(fd, status, hands_down_acl=_has_default_acl(fd))
         self._latest = self.root
         self._by_path[b""] = self.root
 
@@ -86,13 +90,8 @@ class Directories:
         """Return the directory at ``path``, which the kernel resolves inside the root; None when there is none."""
         if found := self.get(path):
             return found
-        try:
-            fd = open_in_root(self.root.fd, path, _OPEN)
-        except OSError as error:
-            if error.errno in _ABSENT:
-                return None
-            raise
-        return self._hold(fd, path, may_have_acl=True)
+        fd = _try(open_in_root, self.root.fd, path)
+        return None if fd is None else self._hold(fd, path, may_have_acl=True)
 
     def at(self, path: bytes) -> Directory | None:
         """As :meth:`open`, for a path of which no component is a link; it may be longer than PATH_MAX."""
@@ -101,13 +100,11 @@ class Directories:
         fd = os.open(b".", _OPEN, dir_fd=self.root.fd)
         for name in path.split(b"/"):
             try:
-                deeper = open_inside(fd, name, _OPEN)
-            except OSError as error:
-                if error.errno in _ABSENT:
-                    return None
-                raise
+                deeper = _try(open_inside, fd, name)
             finally:
                 os.close(fd)
+            if deeper is None:
+                return None
             fd = deeper
         return self._hold(fd, path, may_have_acl=True)
 
@@ -148,6 +145,10 @@ class Directories:
     def _hold(self, fd: int, path: bytes | None, *, may_have_acl: bool) -> Directory:
         """Keep the handle ``fd``, or close it if there is another one of the same directory, for that one knows its times."""
         status = os.fstat(fd)
+        if status.st_dev != self.device:
+            # A subvolume of btrfs, for other mounts are not entered at all: it has inode numbers of its own.
+            os.close(fd)
+            raise busy(path or b"a subvolume")
         if status.st_ino == self.root.inode:
             os.close(fd)
             return self.root
@@ -179,6 +180,23 @@ class Directories:
             hands_down_acl=hands_down_acl,
             record=self._record(status.st_ino),
         )
+
+
+def busy(path: bytes) -> MountBusyError:
+    """Return the error for a directory that belongs to another filesystem than the tree it is in."""
+    return MountBusyError(printable(path), ["what is mounted there"])
+
+
+def _try(opener: Callable[[int, bytes, int], int], dir_fd: int, path: bytes) -> int | None:
+    """Open a directory; None when there is none."""
+    try:
+        return opener(dir_fd, path, _OPEN)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        if error.errno == errno.EXDEV:
+            raise busy(path) from error
+        raise
 
 
 def _has_default_acl(fd: int) -> bool:

@@ -11,10 +11,10 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from lamina.diff.directories import DEFAULT_ACL
+from lamina.diff.directories import DEFAULT_ACL, busy
 from lamina.diff.entries import NO_XATTRS, Entry, EntryKind, printable
 from lamina.diff.xattrs import carried, is_carried
-from lamina.errors import HostError, MountBusyError
+from lamina.errors import HostError
 from lamina.host import xattr
 from lamina.host.descent import Descent, open_quietly
 from lamina.host.syscalls import chmod_at
@@ -74,7 +74,7 @@ def enter(where: Descent, name: bytes) -> None:
         where.enter(os.fsdecode(name))
     except OSError as error:
         if error.errno == errno.EXDEV:
-            raise MountBusyError(printable(name), ["what is mounted there"]) from error
+            raise busy(name) from error
         raise
 
 

@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from lamina.diff.directories import busy
 from lamina.diff.nodes import descent, enter, reset
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def sweep(ledger: Ledger, directory: Directory, names: Iterable[bytes] | None = 
                         os.unlink(name, dir_fd=at.fd)
                         frame.changed = True
                     continue
+                if status.st_dev != frames[0].status.st_dev:
+                    raise busy(name)
                 record = ledger.record(status.st_ino)
                 if is_own and record is None:
                     frame.kept = True
