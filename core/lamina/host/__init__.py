@@ -12,6 +12,7 @@
 ``copy``           true copies of trees; ``copy_data``: reflinks, copying in the kernel, holes
 ``remove``         removing trees; ``trees``: counting and syncing them
 ``filesystem``     facts about a filesystem; syncing it
+``btrfs``          what btrfs alone has: how two subvolumes differ
 ``clock``          the time by which a filesystem stamps its files
 ``locks``          locks on bytes of a file that die with their holder
 ``command``        running a program with a deadline; ``chroot``: one of a tree, inside of it
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from lamina.model import Mount, Usage
@@ -130,6 +131,10 @@ class Host(Protocol):
 
     def set_xattr(self, path: Path, name: str, value: bytes) -> None:
         """Create or replace an extended attribute, without following a symbolic link."""
+
+    def send_differences(self, subvolume: Path, parent: int) -> Iterator[bytes]:
+        """Yield, piece by piece, the kernel's own account of how two read-only subvolumes of btrfs differ: a send stream without
+        the data of files (btrfs-send(8)), from the subvolume with the id ``parent`` to ``subvolume``."""
 
     # programs and the kernel
     def run(self, argv: Sequence[str], *, input: bytes = b"", timeout: float = 60.0) -> Completed:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from lamina.errors import MountBusyError
 from lamina.host import syscalls
+from lamina.host.btrfs import make_writable
 from lamina.host.descent import Descent
 from lamina.host.paths import open_inside
 
@@ -24,8 +25,8 @@ def remove_tree(path: Path) -> None:
     """Remove ``path`` and all below it; absent is fine, and it may be anything.
 
     Symbolic links are removed, not followed. Immutable and append-only flags are cleared, and so are modes that keep an owner
-    who is not root out. Raises :class:`MountBusyError` when something is mounted at or below ``path``; what is outside that
-    mount may have gone by then.
+    who is not root out; read-only subvolumes of btrfs are made writable. Raises :class:`MountBusyError` when something is mounted
+    at or below ``path``; what is outside that mount may have gone by then.
     """
     parent, name = os.path.split(os.path.abspath(path))
     try:
@@ -122,6 +123,9 @@ class _Removal:
                 raise self._busy(name) from error
             if error.errno == errno.EACCES and self._is_inside:
                 os.fchmod(fd, 0o700)
+            elif error.errno == errno.EROFS and self._is_inside:
+                if not make_writable(fd):
+                    raise
             elif error.errno != errno.EPERM or not self._unprotect(name):
                 raise
             remove(name, dir_fd=fd)

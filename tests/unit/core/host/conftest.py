@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import filesystems
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
@@ -20,21 +22,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def btrfs() -> Iterator[Path]:
     """An empty filesystem whose files can share data."""
-    if shutil.which("mkfs.btrfs") is None:
-        pytest.skip("needs mkfs.btrfs of the package btrfs-progs")
-    place = Path(tempfile.mkdtemp())
-    image = place / "image"
-    with image.open("wb") as file:
-        file.truncate(256 << 20)
-    subprocess.run(["mkfs.btrfs", "--quiet", image], check=True, stderr=subprocess.DEVNULL)
-    root = place / "root"
-    root.mkdir()
-    subprocess.run(["mount", "-o", "loop", image, root], check=True)
-    try:
+    with filesystems.btrfs() as root:
         yield root
-    finally:
-        subprocess.run(["umount", root], check=True)
-        shutil.rmtree(place)
 
 
 @pytest.fixture
