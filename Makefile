@@ -35,7 +35,10 @@ quick: ready ## the tests to run while working: no slow ones, stops at the first
 .PHONY: conformance
 conformance: ready ## grade the built-in drivers
 	@if [ "$$(id -u)" != 0 ]; then echo "left out: conformance, since mounting needs root; try: sudo make conformance"; exit 0; fi; \
-	for driver in $(or $(DRIVER),overlay vfs); do pytest --pyargs lamina.conformance --lamina-driver "$$driver" -n auto || exit; done
+	for driver in $(or $(DRIVER),overlay vfs btrfs aufs); do \
+		on=; [ "$$driver" != btrfs ] || on=scripts/on-btrfs.sh; \
+		$$on pytest --pyargs lamina.conformance --lamina-driver "$$driver" -n auto || exit; \
+	done
 
 .PHONY: lint
 lint: ready type ## style, format, types, and the order of the rooms

@@ -24,8 +24,10 @@ find_python() {
 is_there() {
     if [ "$1" = ensurepip ]; then
         [ -x .venv/bin/python ] || find_python
-    else
+    elif [ "${1#/}" = "$1" ]; then
         PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null
+    else
+        [ -e "$1" ]
     fi
 }
 
@@ -99,6 +101,8 @@ make_environment() {
     else
         say "installing lamina, what it needs and the tools of development into .venv"
         pip install --editable '.[conformance]' --group dev
+        (pip install --editable '.[btrfs]') 2>/dev/null ||
+            say "btrfsutil cannot be built, and without it there is no driver btrfs; try: make clean, once libbtrfsutil-dev is there"
     fi
     recipe >".venv/ready-for-$verb"
 }

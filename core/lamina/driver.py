@@ -138,8 +138,9 @@ class Driver(ABC):
     def mounts(self, id: int, chain: Chain, *, writable: bool) -> tuple[Mount, ...]:
         """Return the mounts that show ``id`` on top of ``chain``; performed in order at one target they give the tree.
 
-        Read-only mounts are asked for of any snapshot, also of an active one that is mounted writable elsewhere.
-        Nothing is mounted or changed by this call.
+        Read-only mounts are asked for of any snapshot, also of an active one that is mounted writable elsewhere. Writable ones
+        are asked for of active snapshots alone, also after a commit that was cut short or came too late for its name: what that
+        did to ``id`` may be undone here. Nothing is mounted by this call.
         """
 
     @abstractmethod

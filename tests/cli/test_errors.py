@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina import errors
+from lamina import errors, plugins
 from lamina.cli import BROKEN_PIPE, INTERNAL_ERROR, SYSTEM_ERROR, USAGE_ERROR, describe
 from lamina.cli.store import FOUND
 from tests.cli.process import LAMINA, lamina, on_a_terminal, variables
@@ -16,6 +16,10 @@ from tests.cli.process import LAMINA, lamina, on_a_terminal, variables
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+#: The drivers of this installation.
+KNOWN = ", ".join(plugins.load().drivers)
 
 
 def all_classes(above: type[errors.LaminaError] = errors.LaminaError) -> Iterator[type[errors.LaminaError]]:
@@ -43,7 +47,7 @@ def all_classes(above: type[errors.LaminaError] = errors.LaminaError) -> Iterato
             70,
             "--config: /nowhere does not exist: name a file, or leave the option out",
         ),
-        (["driver", "probe", "aufs2"], 21, "driver 'aufs2' cannot be found: known are overlay, vfs; see `lamina driver list`"),
+        (["driver", "probe", "aufs2"], 21, f"driver 'aufs2' cannot be found: known are {KNOWN}; see `lamina driver list`"),
         (
             ["--root", "/nowhere", "image", "list"],
             31,
