@@ -132,12 +132,16 @@ def test_t9_an_endless_map_ends_at_its_limit() -> None:
         pytest.param(with_map(b"x\n", b"", b"1"), id="count that is no number"),
         pytest.param(with_map(b"", b"", b"1"), id="no map"),
         pytest.param(with_map(b"7" * 2048, b"", b"1"), id="no line ends"),
-        pytest.param(with_map(b"9\n" + b"7" * 2048, b"", b"1"), id="endless line"),
     ],
 )
 def test_a_map_that_contradicts_itself_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedArchiveError):
         contents(data + END)
+
+
+def test_a_map_of_one_endless_line_is_refused_before_its_end() -> None:
+    with pytest.raises(MalformedArchiveError, match="line ends"):
+        read(with_map(b"9\n" + b"7" * 2048, b"", b"1") + END)
 
 
 def test_a_map_longer_than_its_entry_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import stat
 import subprocess
@@ -23,6 +24,7 @@ from lamina.errors import UnrepresentableError
 from tests.unit.diff.tars import END, header, octal, padded, pax
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 FILE = Entry(b"f", EntryKind.FILE, 0o644)
@@ -165,8 +167,9 @@ def test_a_file_that_grew_is_written_in_the_size_that_it_had(tmp_path: Path) -> 
     assert read_back(sink.getvalue()) == [(replace(FILE, size=5), b"hello")]
 
 
-@pytest.mark.parametrize("data", [[], [b"hell"], [b"hello", b"!"], [b"hello!"]])
-def test_data_of_another_size_than_the_entry_says_are_refused(data: list[bytes]) -> None:
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("data", [[], [b"hell"], [b"hello", b"!"], [b"hello!"], itertools.repeat(b"hell")])
+def test_data_of_another_size_than_the_entry_says_are_refused(data: Iterable[bytes]) -> None:
     with pytest.raises(UnrepresentableError, match="changed"):
         TarWriter(io.BytesIO()).add(replace(FILE, size=5), data)
 
