@@ -73,8 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(list(sys.argv[1:] if arguments is None else arguments), session)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has what it wanted. What is still buffered must not fail again while Python shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # the reader has what it wanted
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -85,6 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
         line, code = describe(error)
         _complain(line)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
     return code
 
 
@@ -122,6 +125,11 @@ def _run(arguments: list[str], session: Session) -> int:
     except click.exceptions.Exit as asked:
         return asked.exit_code
     return 0
+
+
+def _drop_output() -> None:
+    """Forget what is still buffered: it must not fail again, with an exit code of Python's own, while Python shuts down."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(line: str) -> None:
