@@ -66,8 +66,6 @@ class Unzstd:
                 parts.clear()
         except ZstdError as error:
             raise self._malformed(str(error)) from None
-        if not frame.eof:
-            raise self._malformed("a zstd frame that contradicts itself")
 
     def _blocks(self, parts: list[bytes]) -> bool:
         """Take blocks to unpack in one call; return whether the last one of the frame is among them."""

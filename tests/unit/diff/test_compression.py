@@ -145,7 +145,7 @@ def test_ap30_a_skippable_frame_cut_anywhere_is_an_error() -> None:
 @pytest.mark.parametrize("data", [gzip.compress(DATA), zstd(DATA)], ids=["gzip", "zstd"])
 @pytest.mark.parametrize("junk", [b"junk", b"\x1f", b"j", bytes(99) + b"x", DATA])
 def test_z3_junk_behind_is_refused(data: bytes, junk: bytes) -> None:
-    with pytest.raises(MalformedArchiveError, match="junk|end too early"):
+    with pytest.raises(MalformedArchiveError, match=r"junk|end too early"):
         unpacked(data + junk)
 
 
@@ -252,6 +252,14 @@ def test_z5_a_zstd_window_over_the_limit_is_refused() -> None:
     assert unpacked(data, replace(DEFAULT_LIMITS, window_bytes=1 << 28)) == DATA
 
 
+def test_z5_a_frame_of_one_segment_needs_a_window_of_its_size() -> None:
+    data = zstandard.compress(bytes(1100))
+    assert zstandard.get_frame_parameters(data).window_size == 1100
+
+    with pytest.raises(LimitExceededError, match="1100 found"):
+        unpacked(data, replace(DEFAULT_LIMITS, window_bytes=1024))
+
+
 def test_z5_a_declared_size_is_not_believed() -> None:
     single_segment, of_eight_bytes = 0x20, 0xC0
     frame = b"\x28\xb5\x2f\xfd" + bytes([single_segment | of_eight_bytes]) + (1 << 60).to_bytes(8, "little")
@@ -355,6 +363,22 @@ def test_the_same_data_give_the_same_bytes_however_they_are_written(compression:
     data = DATA * 2
 
     assert len({packed(data, compression, step=step) for step in (len(data), 1 << 20, 300_001)}) == 1
+
+
+@pytest.mark.parametrize("step", [1000, 300_001, 5 << 20])
+def test_the_work_is_done_in_chunks_of_one_size(step: int) -> None:
+    sizes = []
+
+    class Sink:
+        def write(self, data: bytes | memoryview, /) -> None:
+            sizes.append(len(data))
+
+    with compressed(Sink(), Compression.NONE) as stream:
+        for _ in range(0, 6 << 20, step):
+            stream.write(bytes(step))
+
+    assert set(sizes[:-1]) == {1 << 20}
+    assert sum(sizes) == step * len(range(0, 6 << 20, step))
 
 
 def test_gzip_names_neither_time_nor_file() -> None:
