@@ -7,7 +7,8 @@
 ``xattr``          extended attributes by directory handle and name
 ``mountinfo``      the mount table
 ``mount``          performing and undoing mounts, attached or not: ``mount_api`` through the new mount API,
-                   ``mount_classic`` through mount(2), ``mount_options`` what the options mean
+                   ``mount_classic`` through mount(2), ``mount_fuse`` by a program of its own, ``mount_options`` what the
+                   options mean
 ``descent``        going down into directories of any depth
 ``copy``           true copies of trees; ``copy_data``: reflinks, copying in the kernel, holes
 ``remove``         removing trees; ``trees``: counting and syncing them

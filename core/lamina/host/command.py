@@ -7,13 +7,14 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from lamina.errors import CommandFailedError, ToolMissingError
 from lamina.host import Completed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 #: Where tools are looked for. Not the caller's PATH: we are root, and whoever sets that need not be.
 _SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -26,13 +27,21 @@ def which(tool: str) -> Path | None:
     return Path(found) if found else None
 
 
-def run(argv: Sequence[str], *, input: bytes = b"", timeout: float = 60.0) -> Completed:
+def run(
+    argv: Sequence[str],
+    *,
+    input: bytes = b"",
+    timeout: float = 60.0,
+    handles: Sequence[int] = (),
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Completed:
     """Run ``argv`` and return what it printed.
 
-    The program is looked up on a fixed path unless named by an absolute one; it gets that path and ``LC_ALL=C`` as all of its
-    environment, ``/`` as its directory, no descriptors but the three, and a session of its own. Output that is not UTF-8
-    comes out as :func:`os.fsdecode` makes it. Raises :class:`ToolMissingError`; and :class:`CommandFailedError` for a status
-    other than 0, where minus N stands for signal N, and after ``timeout`` seconds, when all that it started is killed.
+    The program is looked up on a fixed path unless named by an absolute one; it gets that path, ``LC_ALL=C`` and
+    ``environment`` as all of its environment, ``/`` as its directory, no descriptors but the three and ``handles`` (under their
+    numbers here), and a session of its own. Output that is not UTF-8 comes out as :func:`os.fsdecode` makes it. Raises
+    :class:`ToolMissingError`; and :class:`CommandFailedError` for a status other than 0, where minus N stands for signal N, and
+    after ``timeout`` seconds, when all that it started is killed.
     """
     program = which(argv[0])
     if program is None:
@@ -43,7 +52,8 @@ def run(argv: Sequence[str], *, input: bytes = b"", timeout: float = 60.0) -> Co
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd="/",
-        env=_ENVIRONMENT,
+        env={**_ENVIRONMENT, **environment},
+        pass_fds=handles,
         start_new_session=True,
     ) as process:
         try:

@@ -2,7 +2,8 @@
 
 Kernels from 6.8 on get the new mount API: each option goes to the kernel on its own, a failure comes with the kernel's own
 words, and a mount is complete before anybody sees it. Older ones get mount(2). What is different there: ``ro`` and its like
-hold for the uppermost mount of an ``rbind`` only, and for a moment a bind mount is seen without them.
+hold for the uppermost mount of an ``rbind`` only, and for a moment a bind mount is seen without them. What a program serves
+(``fuse.NAME``) needs the new API on every kernel; it has been there since 5.2, only overlay's part of it is younger.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from lamina.errors import MountBusyError, MountFailedError
-from lamina.host import mount_api, mount_classic, syscalls
+from lamina.host import mount_api, mount_classic, mount_fuse, syscalls
 from lamina.host.machine import kernel_release
 from lamina.host.mount_options import parse_options
 from lamina.host.mountinfo import mount_table
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from lamina.host.mount_options import MountOptions
     from lamina.model import Mount
+
+#: Filesystems that take all their options as one string, which only mount(2) can give them.
+_ONE_STRING: Final = frozenset({"aufs"})
 
 _BUSY_TRIES: Final = 10
 _BUSY_PAUSE: Final = 0.02
@@ -54,7 +59,8 @@ def mount(mounts: Sequence[Mount], target: Path, *, new_api: bool | None = None)
         for each in mounts:
             with _explained(f"mount {each.type} at", target):
                 _attach(each, place, new_api=new)
-            undo.callback(syscalls.umount, place, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
+            if not parse_options(each).remount:
+                undo.callback(syscalls.umount, place, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
         undo.pop_all()
 
 
@@ -70,19 +76,18 @@ def open_mounts(mounts: Sequence[Mount], *, new_api: bool | None = None) -> int:
     with _explained("mount", f"an unattached {first.type}"):
         if options.bind and not others:
             return os.open(first.source, os.O_RDONLY | os.O_DIRECTORY)
-        if others or not new:
+        if not others and not _in_one_string(first.type, new_api=new):
+            return _open(_make(first, options))
+        if any(mount_fuse.is_fuse(each.type) for each in mounts):
+            # Its program would keep the namespace, and the namespace the mount that it serves.
+            raise OSError(errno.EINVAL, "what a program serves is mounted alone, or at a directory")
 
-            def attach_and_open(place: bytes) -> int:
-                for each in mounts:
-                    _attach(each, place, new_api=new)
-                return os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        def attach_and_open(place: bytes) -> int:
+            for each in mounts:
+                _attach(each, place, new_api=new)
+            return os.open(place, os.O_RDONLY | os.O_DIRECTORY)
 
-            return mount_classic.in_own_namespace(attach_and_open)
-        made = mount_api.make(first.type, first.source, options)
-        try:
-            return os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=made)
-        finally:
-            os.close(made)
+        return mount_classic.in_own_namespace(attach_and_open)
 
 
 def unmount(target: Path, *, detach: bool = False) -> None:
@@ -114,11 +119,33 @@ def unmount(target: Path, *, detach: bool = False) -> None:
 
 
 def _attach(mount: Mount, place: bytes, *, new_api: bool) -> None:
-    attach = mount_api.attach if new_api else mount_classic.attach
     options = parse_options(mount)
     if options.bind and options.settings:
         raise OSError(errno.EINVAL, "not an option of a bind mount", options.settings[0][0])
-    attach(mount.type, mount.source, options, place)
+    if options.remount:
+        mount_classic.remount(mount.type, options, place)
+    elif _in_one_string(mount.type, new_api=new_api):
+        mount_classic.attach(mount.type, mount.source, options, place)
+    else:
+        mount_api.attach(_make(mount, options), place)
+
+
+def _in_one_string(type: str, *, new_api: bool) -> bool:
+    """Whether mount(2) is the way to mount filesystems of this type."""
+    return not mount_fuse.is_fuse(type) and (not new_api or type in _ONE_STRING)
+
+
+def _make(mount: Mount, options: MountOptions) -> int:
+    make = mount_fuse.make if mount_fuse.is_fuse(mount.type) else mount_api.make
+    return make(mount.type, mount.source, options)
+
+
+def _open(made: int) -> int:
+    """Return a handle of the root directory of the mount ``made``, which is closed."""
+    try:
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=made)
+    finally:
+        os.close(made)
 
 
 @contextmanager

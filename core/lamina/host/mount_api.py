@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 _MAX_VALUE: Final = 255
 
 
-def attach(type: str, source: str, options: MountOptions, place: bytes) -> None:
-    """Mount at the directory ``place``; ``OSError`` in the kernel's own words."""
-    made = make(type, source, options)
+def attach(made: int, place: bytes) -> None:
+    """Attach the mount ``made`` at the directory ``place`` and close its handle, whatever happens."""
     try:
         target = os.open(place, os.O_PATH | os.O_DIRECTORY)
         try:

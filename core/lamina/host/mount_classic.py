@@ -44,6 +44,11 @@ def attach(type: str, source: str, options: MountOptions, place: bytes) -> None:
         _attach_by_handles(type, os.fsencode(source), options, place)
 
 
+def remount(type: str, options: MountOptions, place: bytes) -> None:
+    """Change the options of what is mounted at ``place``; ``OSError`` with a reason."""
+    syscalls.mount(b"none", place, type, syscalls.MS_REMOUNT | options.flags, join_settings(options.settings))
+
+
 def in_own_namespace(work: Callable[[bytes], T]) -> T:
     """Call ``work`` with a directory at which it may mount unseen, and return its result.
 

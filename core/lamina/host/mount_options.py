@@ -26,6 +26,7 @@ _ATIMES: Final = frozenset({"noatime", "strictatime", "relatime"})
 #: What holds without being said.
 _DEFAULTS: Final = frozenset({"rw", "suid", "dev", "exec", "symfollow", "atime", "diratime", "defaults"})
 _BINDS: Final = frozenset({"bind", "rbind"})
+_REMOUNT: Final = "remount"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class MountOptions:
     bind: bool
     #: Whether a bind mount shows what is mounted below its source, too.
     recursive: bool
+    #: Whether it changes the options of what is mounted there, and mounts nothing.
+    remount: bool
     #: Options of the mount: as MOUNT_ATTR_* with the mask of what they replace, and as MS_*.
     attributes: int
     replaced: int
@@ -54,12 +57,13 @@ def parse_options(mount: Mount) -> MountOptions:
             flags |= flag
             if option in _ATIMES:
                 replaced = syscalls.MOUNT_ATTR_ATIME
-        elif option not in _DEFAULTS and option not in _BINDS:
+        elif option not in _DEFAULTS and option not in _BINDS and option != _REMOUNT:
             key, equals, value = option.partition("=")
             settings.append((key, value if equals else None))
     return MountOptions(
         bind=mount.type in _BINDS,
         recursive="rbind" in (mount.type, *mount.options),
+        remount=_REMOUNT in mount.options,
         attributes=attributes,
         replaced=replaced,
         flags=flags,

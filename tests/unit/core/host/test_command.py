@@ -117,3 +117,15 @@ time.sleep(60)
     while is_running(child):
         assert time.monotonic() - began < 30
         time.sleep(0.01)
+
+
+def test_handles_and_environment_are_what_was_given() -> None:
+    reading, writing = os.pipe()
+    try:
+        done = run(["sh", "-c", f'echo "$ASKED" >/dev/fd/{writing}; env'], handles=[writing], environment={"ASKED": "for"})
+        assert os.read(reading, 100) == b"for\n"
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+    assert "ASKED=for" in done.stdout.splitlines()

@@ -465,3 +465,21 @@ def test_a_filesystem_whose_server_has_died_is_unmounted(target: Path) -> None:
     unmount(target)
 
     assert at(target) == []
+
+
+# --- changing a mount ------------------------------------------------------------------------------------------------
+
+
+@both
+def test_a_remount_changes_what_is_there(target: Path, *, new_api: bool) -> None:
+    mount([TMPFS, Mount("tmpfs", "tmpfs", ("remount", "size=2m"))], target, new_api=new_api)
+
+    assert [type for type, _ in at(target)] == ["tmpfs"]
+    assert "size=2048k" in at(target)[0][1]
+
+
+def test_a_failing_remount_leaves_nothing(target: Path) -> None:
+    with pytest.raises(MountFailedError, match="mount tmpfs"):
+        mount([TMPFS, Mount("tmpfs", "tmpfs", ("remount", "nonsense"))], target)
+
+    assert at(target) == []
