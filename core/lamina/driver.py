@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.host import Host
-    from lamina.model import Capability, Mount, Usage
+    from lamina.model import Capability, Limit, Mount, Usage
 
 #: Internal snapshot numbers, nearest ancestor first.
 Chain = tuple[int, ...]
@@ -110,6 +110,8 @@ class Driver(ABC):
     #: What a driver of this class can do at best. A constructor may take away what does not hold at its ``root``, such as
     #: ``SHARED_DATA`` on a filesystem without reflinks; what an instance declares is what the conformance suite holds it to.
     capabilities: frozenset[Capability] = frozenset()
+    #: What its mounts cannot do; a constructor may take away, as with capabilities.
+    limits: frozenset[Limit] = frozenset()
     #: A frozen dataclass whose fields are the driver's options (``--option``); every field has a default and a docstring-like
     #: ``field(metadata={"help": …})``. Types: str, int, bool, Path.
     Options: ClassVar[type]

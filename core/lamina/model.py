@@ -105,6 +105,23 @@ class Capability(StrEnum):
     UNION = "union"
 
 
+class Limit(StrEnum):
+    """Where the mounts of a driver fall short of a plain directory. The conformance suite holds a driver to it: declared if and
+    only if it shows. What none of these names works as in a directory."""
+
+    #: A directory's time changes when something in it that is of a layer below is changed, and not only when names in it are.
+    DIRECTORY_TIMES = "directory-times"
+    #: A file of a layer below loses its holes when it is written to.
+    HOLES = "holes"
+    #: ``st_nlink`` counts the names that were looked at since the mount was made, so names that are one file may not be told as
+    #: such in a layer's stream.
+    LINK_COUNTS = "link-counts"
+    #: Names of over 251 bytes are refused, at the latest when a snapshot is committed.
+    LONG_NAMES = "long-names"
+    #: Mode, owner and times of devices and FIFOs stay as they were made; changing them fails with EIO.
+    NODE_ATTRIBUTES = "node-attributes"
+
+
 class Durability(StrEnum):
     """What "committed" promises about a power cut."""
 

@@ -22,7 +22,7 @@ import pytest
 import lamina
 from lamina.conformance.leaks import left_behind, tear_down
 from lamina.conformance.plugin import SUBJECT
-from lamina.model import Capability, Durability
+from lamina.model import Capability, Durability, Limit
 from lamina.testing.twin import Twin
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ class Contract:
                 capability: Capability = marker.args[0]
                 if capability not in store.driver.capabilities:
                     pytest.skip(f"driver {subject.driver} does not declare the capability {capability}")
+            for marker in request.node.iter_markers("lamina_unless"):
+                limit: Limit = marker.args[0]
+                if limit in store.driver.limits:
+                    pytest.skip(f"driver {subject.driver} declares the limit {limit}")
             yield store
 
     @pytest.fixture

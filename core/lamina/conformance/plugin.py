@@ -42,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "lamina_requires(capability): runs only where the driver declares the capability")
+    config.addinivalue_line("markers", "lamina_unless(limit): runs only where the driver does not declare the limit")
     name = config.getoption("lamina_driver")
     if name is None:
         return
