@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from lamina.diff.upper import inherit_root, touched
 from lamina.directories import Directories
 from lamina.driver import UNION_SOURCE, ApplyTarget, DirectApply, Driver, Encoding, NativeDiff, UnionMount
 from lamina.errors import UnsupportedError
@@ -19,7 +20,6 @@ from lamina.model import Capability, Mount, Usage
 from lamina_drivers.overlay.options import OverlayOptions
 from lamina_drivers.overlay.probe import probe
 from lamina_drivers.overlay.stack import MAX_LOWER, stack
-from lamina_drivers.overlay.upper import inherit_root, touched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,7 +59,7 @@ class OverlayDriver(Driver, NativeDiff, DirectApply, UnionMount):
             fs.mkdir()
             (new / "work").mkdir(mode=0o700)
             if chain:
-                inherit_root(self._fs(chain[0]), str(fs))
+                inherit_root(self._fs(chain[0]), str(fs), Encoding.OVERLAY)
             else:
                 # By mkdir(2) alone, the mode would depend on the caller's umask.
                 fs.chmod(0o755)
@@ -92,7 +92,7 @@ class OverlayDriver(Driver, NativeDiff, DirectApply, UnionMount):
         return self._directories.objects()
 
     def touched(self, id: int, chain: Chain) -> Iterator[Touched]:
-        return touched(self._fs(id))
+        return touched(self._fs(id), Encoding.OVERLAY)
 
     def apply_target(self, id: int, chain: Chain) -> ApplyTarget:
         return ApplyTarget(Path(self._fs(id)), Encoding.OVERLAY if chain else Encoding.PLAIN)
