@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tarfile
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.unit.diff.worlds import GROW, change, entries, grow, growth, make, op
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from random import Random
 
     from lamina.model import Change
     from lamina.testing.archives import ArchiveEntry
@@ -195,3 +197,26 @@ def failure(layer: bytes, target: Path, options: ApplyOptions) -> type[ArchiveEr
     except ArchiveError as error:
         return type(error)
     return None
+
+
+@given(
+    st.lists(ops("mkdir", "write", "describe", "remove"), max_size=6),
+    st.lists(entries("file", "directory", "whiteout", "opaque"), max_size=10),
+    st.randoms(use_true_random=False),
+)
+@world
+def test_order_of_a_layer_does_not_matter(tmp_path: Path, before: list[Op], layer: list[ArchiveEntry], chance: Random) -> None:
+    """WH24. A layer that has two entries for a path, or a file for a directory, contradicts itself, and links lead elsewhere."""
+    consistent = {entry.name: entry for entry in layer if not entry.name.startswith("s/")}
+    for name, entry in list(consistent.items()):
+        if entry.type == tarfile.REGTYPE and any(other.startswith(f"{name}/") for other in consistent):
+            del consistent[name]
+    shuffled = chance.sample(list(consistent.values()), len(consistent))
+    with scratch(tmp_path) as place:
+        parent = grow(place / "parent", before)
+        one, other = copy(parent, "one"), copy(parent, "other")
+
+        unpack(archive(consistent.values()), one, ApplyOptions(has_parent=True))
+        unpack(archive(shuffled), other, ApplyOptions(has_parent=True))
+
+        assert_same_tree(one, other)
