@@ -6,14 +6,15 @@ The file is the one that ``--config`` or ``LAMINA_CONFIG`` names, else the first
     root = "/srv/lamina"        # the store's directory
     driver = "overlay"          # or "auto"
     durability = "full"         # or "relaxed"
+    loop = "20G"                # a new store's storage is made in a sparse file of this size
     format = "table"            # or "json"
 
     [options]                   # of the driver: see `lamina driver info NAME`
     [limits]                    # of what a foreign archive may ask for: the fields of lamina.diff.Limits
     entries = 1_000_000
 
-The variables are ``LAMINA_ROOT``, ``LAMINA_DRIVER``, ``LAMINA_DURABILITY``, ``LAMINA_FORMAT``, and as ``name=value,name=value``
-``LAMINA_OPTIONS`` and ``LAMINA_LIMITS``.
+The variables are ``LAMINA_ROOT``, ``LAMINA_DRIVER``, ``LAMINA_DURABILITY``, ``LAMINA_LOOP``, ``LAMINA_FORMAT``, and as
+``name=value,name=value`` ``LAMINA_OPTIONS`` and ``LAMINA_LIMITS``.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class Config:
     #: Of the driver, as texts; :func:`parse_options` types them.
     options: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     durability: Durability = Durability.FULL
+    #: Size, as :func:`parse_size` takes it, of a file to make a new store's storage in; empty for none.
+    loop: str = ""
     format: Format = Format.TABLE
     #: Limits that differ from the defaults, as texts; :func:`parse_fields` types them.
     limits: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
@@ -131,6 +134,17 @@ def parse_fields(made: type[T], texts: Mapping[str, str], label: Callable[[str],
         return made(**values)
     except ValueError as error:
         raise ConfigError(label(", ".join(texts)), str(error)) from error
+
+
+def parse_size(text: str, label: str) -> int:
+    """Make a whole number of a text such as ``4096``, ``64K`` or ``20G``, powers of 1024; ``label`` names it for the error, a
+    :class:`lamina.errors.ConfigError`."""
+    unit = _UNITS.get(text[-1:].upper(), 1)
+    number = text[:-1] if unit > 1 else text
+    try:
+        return int(number) * unit
+    except ValueError:
+        raise ConfigError(label, f"{text!r} is no whole number: write one, such as 4096 or 64K") from None
 
 
 def pairs(texts: Iterable[str], where: str) -> dict[str, str]:
@@ -226,12 +240,7 @@ def _typed(key: str, value: str | dict[str, str], where: str) -> Setting:
 
 def _value(text: str, kind: str, label: str) -> str | int | bool | Path:
     if kind == "int":
-        unit = _UNITS.get(text[-1:].upper(), 1)
-        number = text[:-1] if unit > 1 else text
-        try:
-            return int(number) * unit
-        except ValueError:
-            raise ConfigError(label, f"{text!r} is no whole number: write one, such as 4096 or 64K") from None
+        return parse_size(text, label)
     if kind == "bool":
         try:
             return _TRUTH[text.lower()]

@@ -189,6 +189,28 @@ class NativeDiff(ABC):
         """
 
 
+class LoopBacked(ABC):
+    """A driver whose storage can be made in a file, for whoever has no disk to spare: ``lamina store init --loop SIZE``.
+
+    All of this is done before the driver is opened, by one process at a time, and may be asked for again after a crash.
+    """
+
+    @classmethod
+    @abstractmethod
+    def format(cls, host: Host, file: Path) -> None:
+        """Make empty storage of ``file``, which is sparse and of its final size; whatever was in it is gone."""
+
+    @classmethod
+    @abstractmethod
+    def attach(cls, host: Host, file: Path, place: Path) -> None:
+        """Make the storage in ``file`` usable, if it is not: the driver's root is going to be below the directory ``place``."""
+
+    @classmethod
+    @abstractmethod
+    def detach(cls, host: Host, file: Path, place: Path) -> None:
+        """Let go of ``file``, if it is attached. Raises :class:`lamina.errors.MountBusyError` while it is in use."""
+
+
 class Encoding(StrEnum):
     """How a directory that is unpacked into says "deleted" and "nothing from below"."""
 

@@ -18,7 +18,8 @@
     │   ├── StoreBusyError
     │   ├── StoreCorruptError
     │   ├── StoreVersionError
-    │   └── StoreDriverError
+    │   ├── StoreDriverError
+    │   └── StoreExistsError
     ├── ArchiveError             bytes that came from outside                      .entry
     │   ├── MalformedArchiveError
     │   ├── UnsafeEntryError
@@ -232,6 +233,15 @@ class StoreDriverError(StoreError):
         super().__init__(root, f"{root} was made with driver {made_with!r}, not {asked_for!r}: {cure}")
         self.made_with = made_with
         self.asked_for = asked_for
+
+
+class StoreExistsError(StoreError):
+    """A store was to be made where there is one."""
+
+    exit_code = 36
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, f"{root} is a store already: choose another --root, or remove it with `lamina store destroy`")
 
 
 # --- archives ----------------------------------------------------------------------------------------------------------

@@ -13,9 +13,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self, cast
 
 from lamina import plugins as plugin_loading
+from lamina.backing import Backing
 from lamina.config import default_root, parse_options
 from lamina.diff import Limits
-from lamina.errors import ConfigError, DriverUnavailableError, ImageNotFoundError, StoreDriverError, StoreNotFoundError
+from lamina.driver import LoopBacked
+from lamina.errors import (
+    ConfigError,
+    DriverUnavailableError,
+    ImageNotFoundError,
+    StoreBusyError,
+    StoreDriverError,
+    StoreNotFoundError,
+    UnsupportedError,
+)
 from lamina.graph import LayerGraph
 from lamina.host.kernel import KernelHost
 from lamina.host.locks import LockFile
@@ -58,6 +68,7 @@ class StoreInfo:
     driver: str
     options: Mapping[str, object]
     durability: Durability
+    #: The one that the layers are on.
     filesystem: str
     #: Bytes that may still be allocated.
     free: int
@@ -72,6 +83,7 @@ def open(
     driver: str = "auto",
     options: Mapping[str, str] = MappingProxyType({}),
     durability: Durability | str | None = None,
+    loop: int = 0,
     limits: Limits | None = None,
     create: bool = True,
     plugins: Plugins | None = None,
@@ -80,7 +92,8 @@ def open(
 
     ``driver`` is that of a new store: ``auto`` takes the best that its probe proves to work there. A store keeps its driver;
     opening it with another name raises :class:`StoreDriverError`. ``options`` are the driver's, as text. ``durability`` is
-    that of a new store, ``full`` unless said otherwise. Without ``root`` it is ``/var/lib/lamina``, or below
+    that of a new store, ``full`` unless said otherwise. ``loop`` is the size in bytes of a sparse file in which a new store's
+    storage is made, for drivers that need a filesystem of their own. Without ``root`` it is ``/var/lib/lamina``, or below
     ``$XDG_DATA_HOME`` for a user who is not root.
 
     What dead processes left half done is completed or taken back. Raises :class:`StoreNotFoundError` (with ``create=False``),
@@ -98,8 +111,16 @@ def open(
         database = Database(home / "lamina.db")
         undo.callback(database.close)
         locks = LockFile(home / "lock")
+        backing = Backing(home, host)
         record = _record(database, home)
         if record is None:
+            if loop:
+                if driver == "auto":
+                    raise ConfigError("--loop", "storage is made for one driver: name it with --driver")
+                kind = _loop_backed(found.driver(driver))
+                undo.callback(_take_back, database, home, locks, backing, kind)
+                with locks.lock(_CREATION):
+                    backing.make(kind, loop)
             name = _choose_driver(host, home / "driver", found, driver, options)
             wanted = _Record(name, dict(options), Durability(durability or Durability.FULL))
             with locks.lock(_CREATION):
@@ -107,10 +128,27 @@ def open(
         if driver not in ("auto", record.driver):
             found.driver(driver)  # a name that nobody knows is another mistake
             raise StoreDriverError(home, record.driver, driver)
+        if backing.exists:
+            with locks.lock(_CREATION):
+                backing.attach(_loop_backed(found.driver(record.driver)))
         store = Store(home, host, found, database, Journal(database, locks), record, options, limits or Limits())
         store.recovery.replay()
         undo.pop_all()
     return store
+
+
+def _loop_backed(kind: type[Driver]) -> type[LoopBacked]:
+    """Return ``kind`` if its storage can be in a file. Raises :class:`UnsupportedError`."""
+    if not issubclass(kind, LoopBacked):
+        raise UnsupportedError(kind.name, "storage in a file: leave --loop out")
+    return kind
+
+
+def _take_back(database: Database, home: Path, locks: LockFile, backing: Backing, kind: type[LoopBacked]) -> None:
+    """Remove storage that no store came to use."""
+    with locks.lock(_CREATION):
+        if backing.exists and _record(database, home) is None:
+            backing.remove(kind)
 
 
 def _make_directory(directory: Path, undo: ExitStack) -> None:
@@ -248,12 +286,35 @@ class Store:
         """Return where the space goes."""
         return account(self._database, self.graph, shares_data=Capability.SHARED_DATA in self.driver.capabilities)
 
+    def destroy(self, *, force: bool = False) -> None:
+        """Close the store and remove it with all that is in it, the storage in a file included.
+
+        Raises :class:`StoreBusyError`, naming the mount, while a snapshot is mounted, unless ``force`` is given: those mounts
+        are taken away from under whoever uses them.
+        """
+        for snapshot in self.graph.walk():
+            if force:
+                self.mounts.drop(snapshot.id)
+            elif mounted := self.mounts.mounted(snapshot.key):
+                raise StoreBusyError(self.root, f"the store {self.root}", f"the mount {mounted[0]}")
+        # Children have higher numbers than their parents.
+        for number in sorted({thing.id for thing in self.driver.objects() if thing.id is not None}, reverse=True):
+            self.driver.remove(number)
+        self.close()
+        backing = Backing(self.root, self._host)
+        if backing.exists:
+            backing.remove(_loop_backed(type(self.driver)))
+        # The records go last: until then it is a store, and can be destroyed again.
+        for name in ("driver", "blobs", "staging", "mnt", "clock", "lamina.db-wal", "lamina.db-shm", "lamina.db", "lock"):
+            self._host.remove_tree(self.root / name)
+        _remove_if_empty(self.root)
+
     def info(self) -> StoreInfo:
         """Return what this store is and holds, at a cost that does not grow with it by more than a count."""
         with self._database.reading() as tx:
             kinds: dict[str, int] = dict(tx.rows("SELECT kind, count(*) FROM snapshots WHERE state = 'ready' GROUP BY kind"))
             images, containers = tx.rows("SELECT count(*) FROM images UNION ALL SELECT count(*) FROM containers")
-        filesystem = self._host.filesystem(self.root)
+        filesystem = self._host.filesystem(self.driver.root)
         return StoreInfo(
             root=self.root,
             driver=self.driver.name,

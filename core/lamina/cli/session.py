@@ -78,6 +78,7 @@ class Session:
             driver=asked.driver,
             options=asked.options,
             durability=asked.durability,
+            loop=config.parse_size(asked.loop, "--loop") if asked.loop else 0,
             limits=self.limits,
             create=create,
             plugins=self.plugins,

@@ -11,6 +11,7 @@ from lamina.cli.group import Group
 from lamina.cli.render import Column
 from lamina.cli.session import Session, pass_session
 from lamina.config import Format
+from lamina.errors import StoreExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,42 @@ FOUND = 4
 
 @click.group(cls=Group)
 def command() -> None:
-    """The store: where the space goes, and whether all is well."""
+    """The store: making and removing it, where the space goes, and whether all is well."""
+
+
+@command.command()
+@click.option("--loop", metavar="SIZE", help="Make the driver's storage in a sparse file of this size, such as 20G.")
+@pass_session
+def init(session: Session, loop: str | None) -> None:
+    """Make a store and print where it is.
+
+    Any command that adds something makes one too. With --loop a driver that needs a filesystem or disk of its own (btrfs) runs
+    anywhere: its storage is a file in the store, attached whenever the store is opened.
+
+    Example:
+      lamina --root /srv/lamina --driver btrfs store init --loop 20G
+    """
+    if loop:
+        session.tell("loop", loop)
+    if (session.config.root / "lamina.db").exists():
+        raise StoreExistsError(session.config.root)
+    with session.store(create=True) as store:
+        click.echo(store.root)
+
+
+@command.command()
+@click.option("--force", is_flag=True, help="Also while something of it is mounted.")
+@pass_session
+def destroy(session: Session, force: bool) -> None:
+    """Remove the store with all that is in it.
+
+    That is: images, containers, layers, and the storage that `init --loop` made. What else is in the directory stays.
+
+    Example:
+      lamina --root /srv/lamina store destroy
+    """
+    with session.store() as store:
+        store.destroy(force=force)
 
 
 @command.command()

@@ -14,6 +14,7 @@
 ``remove``         removing trees; ``trees``: counting and syncing them
 ``filesystem``     facts about a filesystem; syncing it
 ``btrfs``          what btrfs alone has: how two subvolumes differ
+``loop``           files as block devices
 ``clock``          the time by which a filesystem stamps its files
 ``locks``          locks on bytes of a file that die with their holder
 ``command``        running a program with a deadline; ``chroot``: one of a tree, inside of it
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from lamina.model import Mount, Usage
@@ -136,6 +138,10 @@ class Host(Protocol):
     def send_differences(self, subvolume: Path, parent: int) -> Iterator[bytes]:
         """Yield, piece by piece, the kernel's own account of how two read-only subvolumes of btrfs differ: a send stream without
         the data of files (btrfs-send(8)), from the subvolume with the id ``parent`` to ``subvolume``."""
+
+    def loop_device(self, file: Path) -> AbstractContextManager[str]:
+        """Give the path of a block device that shows ``file``; after the block it lasts for as long as somebody else, such as a
+        mount, has it open."""
 
     # programs and the kernel
     def run(self, argv: Sequence[str], *, input: bytes = b"", timeout: float = 60.0) -> Completed:

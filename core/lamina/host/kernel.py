@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lamina.host import btrfs, command, copy, machine, mountinfo, remove, trees, xattr
+from lamina.host import btrfs, command, copy, loop, machine, mountinfo, remove, trees, xattr
 from lamina.host import filesystem as filesystems
 from lamina.host import mount as mounts
 
@@ -25,6 +25,7 @@ class KernelHost:
     get_xattr = staticmethod(xattr.get_path_xattr)
     set_xattr = staticmethod(xattr.set_path_xattr)
     send_differences = staticmethod(btrfs.send_differences)
+    loop_device = staticmethod(loop.loop_device)
 
     run = staticmethod(command.run)
     which = staticmethod(command.which)

@@ -13,7 +13,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lamina.driver import ApplyTarget, DirectApply, Driver, Encoding, NativeDiff
+from lamina.driver import ApplyTarget, DirectApply, Driver, Encoding, LoopBacked, NativeDiff
 from lamina.errors import UnsupportedError
 from lamina.model import Capability, Mount, Usage
 from lamina_drivers.btrfs import subvolumes
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lamina_drivers.btrfs.changes import Written
 
 
-class BtrfsDriver(Driver, NativeDiff, DirectApply):
+class BtrfsDriver(Driver, NativeDiff, DirectApply, LoopBacked):
     """Layers as subvolumes."""
 
     name = "btrfs"
@@ -58,6 +58,20 @@ class BtrfsDriver(Driver, NativeDiff, DirectApply):
     @classmethod
     def probe(cls, host: Host, root: Path, options: object) -> ProbeReport:
         return probe(host, root)
+
+    @classmethod
+    def format(cls, host: Host, file: Path) -> None:
+        host.run(["mkfs.btrfs", "--quiet", "--force", str(file)])
+
+    @classmethod
+    def attach(cls, host: Host, file: Path, place: Path) -> None:
+        if not _is_mounted(host, place):
+            with host.loop_device(file) as device:
+                host.mount([Mount("btrfs", device)], place)
+
+    @classmethod
+    def detach(cls, host: Host, file: Path, place: Path) -> None:
+        host.unmount(place)
 
     def prepare(self, id: int, chain: Chain) -> None:
         if chain:
@@ -126,6 +140,10 @@ class BtrfsDriver(Driver, NativeDiff, DirectApply):
         tree = self._layout.path(id)
         found = self.host.tree_usage(tree)
         return Usage(found.size - tree.lstat().st_blocks * 512, found.inodes - 1)
+
+
+def _is_mounted(host: Host, place: Path) -> bool:
+    return any(entry.target == os.path.realpath(place) for entry in host.mount_table())
 
 
 def _size(tree: Path, file: Written) -> int:

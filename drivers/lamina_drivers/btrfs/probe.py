@@ -27,7 +27,7 @@ def probe(host: Host, root: Path) -> ProbeReport:
 
 
 def _filesystem(host: Host, root: Path) -> Check:
-    remedy = "choose a --root on btrfs"
+    remedy = "choose a --root on btrfs, or make one in a file: lamina store init --driver btrfs --loop SIZE"
     try:
         found = host.filesystem(root).type
     except OSError as error:

@@ -176,7 +176,7 @@ def test_a_relative_root_of_a_flag_is_relative_to_here(tmp_path: Path, monkeypat
     ("text", "message"),
     [
         ("drvier = 'vfs'", "drvier: unknown: did you mean 'driver'?"),
-        ("colour = 'red'", "colour: unknown: known are driver, durability, format, limits, options, root"),
+        ("colour = 'red'", "colour: unknown: known are driver, durability, format, limits, loop, options, root"),
         ("driver = 1", "driver: must be a text in quotes, not 1"),
         ("root = 'srv'", "root: 'srv' is relative: write the whole path"),
         ("format = 'yaml'", "format: 'yaml' is not one of table, json"),
