@@ -33,12 +33,12 @@ class Pair:
         self.parent.mkdir(mode=0o755)
 
     def copy(self) -> Path:
-        """Make the child, after which directories of both have fixed times."""
+        """Make the child."""
         HOST.copy_tree(self.parent, self.child)
         return self.child
 
     def changes(self, *, since: int = 0) -> list[str]:
-        """What the child changed, apart from directories whose time alone is another."""
+        """What the child changed."""
         with opened(self.parent) as below, opened(self.child) as here:
             return show(compare(below, here, since=since))
 
