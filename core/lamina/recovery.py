@@ -6,7 +6,9 @@ replays the journal; :meth:`Recovery.check` compares all four and changes nothin
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -157,6 +159,7 @@ class Recovery:
                 cure = "remove what is built on it, then it, and load it again"
                 yield _Diagnosis(Finding(Severity.DAMAGE, f"{kind} {key}", "its data are gone", cure, mendable=False))
         yield from self._mounts_without_owner(known)
+        yield from self._mounts_without_server()
 
     def _leftover(self, subject: str, number: int, problem: str) -> _Diagnosis:
         def mend() -> None:
@@ -176,3 +179,23 @@ class Recovery:
                     Severity.LEFTOVER, f"mount {place}", "no record explains it", "run `lamina store repair`", mendable=True
                 )
                 yield _Diagnosis(finding, partial(self._host.unmount, place, detach=True))
+
+    def _mounts_without_server(self) -> Iterator[_Diagnosis]:
+        """Find the mounts of the store whose program, if they have one (FUSE), was killed."""
+        with self._database.reading() as tx:
+            owners: dict[str, int] = dict(tx.rows("SELECT target, snapshot FROM mounts"))
+        for entry in self._host.mount_table():
+            if entry.target in owners and entry.type.startswith("fuse.") and not _answers(entry.target):
+                cure = "run `lamina store repair`, then mount it again"
+                finding = Finding(
+                    Severity.LEFTOVER, f"mount {entry.target}", "the program that served it has ended", cure, mendable=True
+                )
+                yield _Diagnosis(finding, partial(self._mounts.drop, owners[entry.target]))
+
+
+def _answers(place: str) -> bool:
+    try:
+        os.statvfs(place)  # what stat(2) tells may be remembered by the kernel
+    except OSError as error:
+        return error.errno != errno.ENOTCONN
+    return True

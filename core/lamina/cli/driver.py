@@ -62,6 +62,7 @@ class Described:
     summary: str
     preference: int
     capabilities: tuple[str, ...]
+    limits: tuple[str, ...]
     options: tuple[Option, ...]
 
 
@@ -140,6 +141,7 @@ def info(session: Session, name: str) -> None:
         ("distribution", found.distribution),
         ("preference", f"{found.preference}  (auto tries the lowest first)"),
         ("capabilities", "\n".join(found.capabilities) or "none"),
+        ("limits", "\n".join(found.limits) or "none"),
         ("options", "\n".join(f"{each.name}={each.default}  ({each.type}) {each.help}" for each in found.options) or "none"),
     ]
     render.record(session.format, found, lines)
@@ -165,7 +167,15 @@ def _described(session: Session, name: str) -> Described:
         for field in dataclasses.fields(driver.Options)
     )
     distribution = session.plugins.distribution(name)
-    return Described(name, distribution, driver.summary, driver.preference, tuple(sorted(driver.capabilities)), options)
+    return Described(
+        name=name,
+        distribution=distribution,
+        summary=driver.summary,
+        preference=driver.preference,
+        capabilities=tuple(sorted(driver.capabilities)),
+        limits=tuple(sorted(driver.limits)),
+        options=options,
+    )
 
 
 def _report(session: Session, driver: type[Driver]) -> ProbeReport:

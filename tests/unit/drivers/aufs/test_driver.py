@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import lamina
 from lamina.driver import Encoding, Touched
 from lamina.errors import MountFailedError, UnsupportedError
 from lamina.model import Usage
@@ -18,6 +19,7 @@ from lamina_drivers.aufs.options import AufsOptions
 from tests.killing import killed_at
 
 if TYPE_CHECKING:
+    from lamina.driver import Driver
     from lamina.host.kernel import KernelHost
     from tests.unit.drivers.conftest import Show
 
@@ -193,6 +195,28 @@ def test_killed_program_is_seen_and_its_mount_replaced(driver: AufsDriver, host:
     assert gone(driver)
 
 
+def test_store_reports_a_killed_program_and_mends_its_mount(tmp_path: Path) -> None:
+    with lamina.open(tmp_path / "store", driver="aufs") as store:
+        store.graph.prepare("first")
+        store.graph.commit("base", "first")
+        store.graph.prepare("work", "base")
+        target = store.mounts.mount("work")
+        (target / "file").write_text("kept")
+        (server,) = servers_of(tmp_path)
+        assert store.check() == []
+
+        os.kill(server, signal.SIGKILL)
+        assert gone(store.driver)
+        (finding,) = store.check()
+        store.repair()
+
+        assert (finding.subject, finding.problem) == (f"mount {target}", "the program that served it has ended")
+        assert store.check() == []
+        assert (store.mounts.mount("work") / "file").read_text() == "kept"
+        store.mounts.unmount("work")
+        assert gone(store.driver)
+
+
 def test_program_that_cannot_start_leaves_no_mount_and_says_why(driver: AufsDriver, host: KernelHost, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.mkdir()
@@ -205,7 +229,7 @@ def test_program_that_cannot_start_leaves_no_mount_and_says_why(driver: AufsDriv
     assert gone(driver)
 
 
-def gone(driver: AufsDriver) -> bool:
+def gone(driver: Driver) -> bool:
     """Whether all programs of the driver have ended, or do so within two seconds."""
     deadline = time.monotonic() + 2
     while servers_of(driver.root) and time.monotonic() < deadline:
