@@ -124,7 +124,7 @@ def open(
             name = _choose_driver(host, home / "driver", found, driver, options)
             wanted = _Record(name, dict(options), Durability(durability or Durability.FULL))
             with locks.lock(_CREATION):
-                record = _record(database, home) or _create(database, wanted)
+                record = _record(database, home) or _create(home, wanted)
         if driver not in ("auto", record.driver):
             found.driver(driver)  # a name that nobody knows is another mistake
             raise StoreDriverError(home, record.driver, driver)
@@ -195,11 +195,25 @@ def _choose_driver(host: Host, place: Path, plugins: Plugins, name: str, options
     return name
 
 
-def _create(database: Database, record: _Record) -> _Record:
-    database.create()
-    with database.writing() as tx:
-        values = (record.driver, json.dumps(dict(record.options)), record.durability, boot_id(), time.time_ns())
-        tx.run("INSERT INTO store VALUES (1, ?, ?, ?, ?, ?)", *values)
+def _create(home: Path, record: _Record) -> _Record:
+    """Make the records of a new store: under another name first, so that ``lamina.db`` is whole whenever somebody sees it."""
+    new = home / "lamina.db.new"
+    for left in home.glob("lamina.db.new*"):
+        left.unlink()
+    database = Database(new)
+    try:
+        database.create()
+        with database.writing() as tx:
+            values = (record.driver, json.dumps(dict(record.options)), record.durability, boot_id(), time.time_ns())
+            tx.run("INSERT INTO store VALUES (1, ?, ?, ?, ?, ?)", *values)
+    finally:
+        database.close()
+    new.rename(home / "lamina.db")
+    directory = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
     return record
 
 

@@ -136,7 +136,9 @@ def test_an_image_that_was_saved_is_loaded_with_its_digest(shop: Shop, tmp_path:
 
     loaded = lamina("--root", tmp_path / "other", "image", "load", f"oci-archive:{tmp_path}/base.tar", "-t", "again")
 
-    assert (loaded.code, loaded.out) == (0, saved)
+    shown = lamina("--root", tmp_path / "other", "--format", "json", "image", "show", "again")
+    assert (loaded.code, loaded.out) == (0, "again:latest\n")
+    assert json.loads(shown.out)["digest"] == saved.strip()
 
 
 def test_a_layer_is_called_by_key_digits_image_or_container(shop: Shop) -> None:

@@ -19,7 +19,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from lamina.diff.upper import LONGEST_NAME, inherit_root, touched, unhidable
 from lamina.directories import Directories
 from lamina.driver import ApplyTarget, DirectApply, Driver, Encoding, NativeDiff, StoredObject
 from lamina.errors import UnsupportedError
@@ -66,6 +65,8 @@ class AufsDriver(Driver, NativeDiff, DirectApply):
             # By mkdir(2) alone, the mode would depend on the caller's umask.
             diff.chmod(0o755)
             if chain:
+                from lamina.diff.upper import inherit_root  # the codecs come with it: not for who only lists drivers
+
                 inherit_root(self._diff(chain[0]), str(diff), Encoding.AUFS)
             (self.root / f"work/{id}").mkdir(mode=0o700)
             (self.root / f"layers/{id}").write_text("".join(f"{each}\n" for each in chain), encoding="ascii")
@@ -88,6 +89,8 @@ class AufsDriver(Driver, NativeDiff, DirectApply):
 
     def commit(self, id: int, chain: Chain, *, durable: bool) -> None:
         """Sync what is there. Raises :class:`UnsupportedError` for a name that no whiteout could hide."""
+        from lamina.diff.upper import LONGEST_NAME, unhidable
+
         if found := unhidable(self._diff(id)):
             raise UnsupportedError(self.name, f"names of over {LONGEST_NAME} bytes: {os.fsdecode(found)!r}")
         if durable:
@@ -118,6 +121,8 @@ class AufsDriver(Driver, NativeDiff, DirectApply):
                         yield StoredObject(id, entry.path, whole=False)
 
     def touched(self, id: int, chain: Chain) -> Iterator[Touched]:
+        from lamina.diff.upper import touched
+
         return touched(self._diff(id), Encoding.AUFS)
 
     def apply_target(self, id: int, chain: Chain) -> ApplyTarget:

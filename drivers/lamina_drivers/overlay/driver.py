@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from lamina.diff.upper import inherit_root, touched
 from lamina.directories import Directories
 from lamina.driver import UNION_SOURCE, ApplyTarget, DirectApply, Driver, Encoding, NativeDiff, UnionMount
 from lamina.errors import UnsupportedError
@@ -59,6 +58,8 @@ class OverlayDriver(Driver, NativeDiff, DirectApply, UnionMount):
             fs.mkdir()
             (new / "work").mkdir(mode=0o700)
             if chain:
+                from lamina.diff.upper import inherit_root  # the codecs come with it: not for who only lists drivers
+
                 inherit_root(self._fs(chain[0]), str(fs), Encoding.OVERLAY)
             else:
                 # By mkdir(2) alone, the mode would depend on the caller's umask.
@@ -92,6 +93,8 @@ class OverlayDriver(Driver, NativeDiff, DirectApply, UnionMount):
         return self._directories.objects()
 
     def touched(self, id: int, chain: Chain) -> Iterator[Touched]:
+        from lamina.diff.upper import touched
+
         return touched(self._fs(id), Encoding.OVERLAY)
 
     def apply_target(self, id: int, chain: Chain) -> ApplyTarget:
