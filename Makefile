@@ -35,10 +35,12 @@ quick: ready ## the tests to run while working: no slow ones, stops at the first
 .PHONY: conformance
 conformance: ready ## grade the built-in drivers
 	@if [ "$$(id -u)" != 0 ]; then echo "left out: conformance, since mounting needs root; try: sudo make conformance"; exit 0; fi; \
+	failed=0; \
 	for driver in $(or $(DRIVER),overlay vfs btrfs aufs); do \
 		on=; [ "$$driver" != btrfs ] || on=scripts/on-btrfs.sh; \
-		$$on pytest --pyargs lamina.conformance --lamina-driver "$$driver" -n auto || exit; \
-	done
+		$$on pytest --pyargs lamina.conformance --lamina-driver "$$driver" -n auto || failed=1; \
+	done; \
+	exit $$failed
 
 .PHONY: lint
 lint: ready type ## style, format, types, and the order of the rooms

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 LONG_AGO = 1_000_000_000 * 10**9
 
+#: What DF44 makes, on every driver and in every release that calls its archives canonical.
+ONE_DIFF_ID = "sha256:a74c906d1b22a45bea9fcc2dc67d4d40aabe1a08b8d09b3404472f4afe8ca48a"
+
 #: One step each that changes nothing of ``f`` but an attribute.
 ATTRIBUTES: dict[str, Step] = {
     "mode": chmod("f", 0o600),
@@ -69,6 +72,11 @@ LINK_GROUPS: dict[str, list[Step]] = {
     "a new name": [link("c", "d/e")],
     "the group splits": [rm("c"), write("c", "other"), link("c", "d2")],
 }
+
+
+def at_one_time(*paths: str) -> list[Step]:
+    """Steps that give each path the same time, which is no whole second."""
+    return [utime(path, LONG_AGO + 123_456_789) for path in paths]
 
 
 def told(store: Store, key: str, *, against: str | None = None) -> list[str]:
@@ -381,6 +389,19 @@ class DiffContract(Contract):
         (found,) = [member for member in members(stream(store, "next")) if member.name == ".wh.f"]
 
         assert (found.type, found.size, found.mode, found.uid, found.gid) == (b"0", 0, 0, 0, 0)
+
+    def test_DF44_the_same_changes_have_the_same_diff_id_everywhere(self, store: Store) -> None:
+        make_layer(store, "base", [mkdir("d"), write("d/old", "x"), write("f", "x"), *at_one_time(".", "d", "d/old", "f")])
+        changes = [
+            *(rm("d/old"), append("f", "y"), chown("f", 1, 70_000), setxattr("f", "user.note", b"\0\xff")),
+            *(mkdir("d/ünï", 0o700), symlink("/f", "d/link"), chmod("d", 0o1777)),
+            *at_one_time("f", "d/ünï", "d/link", "d", "."),
+        ]
+        make_layer(store, "next", changes, parent="base")
+
+        diff = store.layers.diff("next", io.BytesIO())
+
+        assert diff.diff_id == ONE_DIFF_ID
 
     @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
     def test_DF41_a_packed_archive_is_the_same_layer(self, store: Store, pack: Callable[[bytes], bytes]) -> None:

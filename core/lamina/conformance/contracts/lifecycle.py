@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from lamina.errors import (
     SnapshotNotFoundError,
     SnapshotStateError,
 )
+from lamina.host.kernel import KernelHost
 from lamina.model import Kind, Snapshot
 from lamina.testing.scenario import append, mkdir, rm, write
 from lamina.testing.trees import assert_same_tree, manifest
@@ -28,6 +31,17 @@ if TYPE_CHECKING:
     from lamina.testing.twin import Twin
 
 HELLO = (mkdir("etc"), write("etc/motd", "hello\n"))
+
+
+#: A program that opens a store, walks it, and asks for each snapshot and its usage.
+LOOK = """
+import json, sys
+sys.path[:], root, driver = map(json.loads, sys.argv[1:])
+import lamina
+with lamina.open(root, driver=driver) as store:
+    found = [store.graph.stat(each.key) for each in store.graph.walk()]
+    print(json.dumps([[each.key, store.graph.usage(each.key).inodes] for each in found]))
+"""
 
 
 def populate(store: Store) -> None:
@@ -381,6 +395,15 @@ class LifecycleContract(Contract):
             store.graph.remove(key)
 
         assert list(store.driver.objects()) == []
+
+    def test_LC46_looking_needs_no_right_to_mount(self, store: Store, subject: Subject, root: Path) -> None:
+        populate(store)
+        asked = [json.dumps(argument) for argument in (sys.path, str(root / "store"), subject.driver)]
+        unable = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+
+        seen = KernelHost().run([*unable, sys.executable, "-c", LOOK, *asked]).stdout
+
+        assert json.loads(seen) == [[key, store.graph.usage(key).inodes] for key in keys(store)]
 
     @pytest.mark.parametrize("key", [".", "..", "../../victim", "/etc", "a/b", "-rf", "x" * 255, "ключ", "a\nb", "%s;--"])
     def test_LC47_a_key_is_a_name_and_never_a_path(self, store: Store, root: Path, key: str) -> None:
