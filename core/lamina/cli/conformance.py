@@ -22,7 +22,7 @@ def command(session: Session, context: click.Context, arguments: tuple[str, ...]
 
     Examples:
       lamina conformance --driver overlay
-      lamina conformance --driver overlay -- --lamina-root /mnt/btrfs -k whiteout
+      lamina conformance --driver overlay -- --lamina-root=/mnt/btrfs -k whiteout
     """
     try:
         import pytest

@@ -99,14 +99,14 @@ class BtrfsDriver(Driver, NativeDiff, DirectApply, LoopBacked):
         """Count the data that were written on top of the parent, and new inodes; for a snapshot without one, what is in it.
 
         Metadata of btrfs are not counted, and what is compressed is counted as it was before. Where btrfs cannot tell what was
-        written, the growth of the tree is taken.
+        written, or not to somebody without privilege, the growth of the tree is taken.
         """
         if not chain:
             return self._whole(id)
         try:
             with self._changes(id, chain) as (tree, changes):
                 return Usage(sum(_size(tree, file) for file in changes.written()), changes.made)
-        except UnsupportedError:
+        except (UnsupportedError, PermissionError):
             here, below = self._whole(id), self._whole(chain[0])
             return Usage(max(here.size - below.size, 0), max(here.inodes - below.inodes, 0))
 
