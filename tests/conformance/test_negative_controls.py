@@ -17,6 +17,7 @@ UNCONCERNED = frozenset({"LC01", "LC15", "LC18", "LC33"})
 
 
 @pytest.mark.root
+@pytest.mark.slow
 @pytest.mark.parametrize("flaw", FLAWS, ids=lambda flaw: flaw.driver.name)
 def test_a_broken_driver_fails_where_it_is_broken(flaw: Flaw, tmp_path: Path) -> None:
     outcome = run_suite(flaw.driver.name, tmp_path, *sorted(flaw.found_by | UNCONCERNED))

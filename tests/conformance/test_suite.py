@@ -26,6 +26,7 @@ def test_a_good_driver_passes(driver: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.slow
 def test_two_processes_share_the_work(tmp_path: Path) -> None:
     outcome = run_suite("vfs", tmp_path, "LC01", "LC02", "LC18", options=["-n2"])
 

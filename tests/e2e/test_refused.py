@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.e2e.material import Material
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
 
 LAYER = archive([directory("etc"), file("etc/motd", "hello\n")])
 ABOVE = archive([file("etc/issue", "above\n")])
